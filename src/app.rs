@@ -1,0 +1,1 @@
+//! Composition root: from a configuration to a running product.

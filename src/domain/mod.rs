@@ -1,0 +1,20 @@
+//! Pure types and rules that every part agrees on. No IO happens here, and nothing of ours but `error` is imported.
+
+pub mod artifact;
+pub mod backup;
+pub mod compression;
+pub mod database;
+pub mod events;
+pub mod fields;
+pub mod ids;
+pub mod job;
+pub mod manifest;
+pub mod naming;
+pub mod page;
+pub mod permissions;
+pub mod restore;
+pub mod run;
+pub mod secret;
+pub mod store;
+pub mod stream;
+pub mod time;

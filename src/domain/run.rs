@@ -1,0 +1,69 @@
+//! What a long operation is given: how it hears of a cancel, where its log and progress go, where it may spool.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{events::Progress, job::LogLevel};
+use crate::error::{Error, Result};
+
+/// Receives the log and progress of an operation; called from any thread, must not block for long.
+pub trait Observer: Send + Sync {
+    fn log(&self, level: LogLevel, message: &str);
+    fn progress(&self, progress: &Progress);
+}
+
+/// An observer that keeps nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn log(&self, _: LogLevel, _: &str) {}
+    fn progress(&self, _: &Progress) {}
+}
+
+/// The surroundings of one operation.
+#[derive(Clone)]
+pub struct Run {
+    pub cancel: CancellationToken,
+    pub observer: Arc<dyn Observer>,
+    /// A private folder (0700) for temporary files; the caller removes it afterwards, whatever happens.
+    pub scratch: PathBuf,
+    /// Folders searched for client tools before the usual places (PG_BIN_DIRS).
+    pub tool_dirs: Vec<PathBuf>,
+}
+
+impl Run {
+    pub fn debug(&self, message: impl AsRef<str>) {
+        self.observer.log(LogLevel::Debug, message.as_ref());
+    }
+
+    pub fn info(&self, message: impl AsRef<str>) {
+        self.observer.log(LogLevel::Info, message.as_ref());
+    }
+
+    pub fn warn(&self, message: impl AsRef<str>) {
+        self.observer.log(LogLevel::Warn, message.as_ref());
+    }
+
+    pub fn error(&self, message: impl AsRef<str>) {
+        self.observer.log(LogLevel::Error, message.as_ref());
+    }
+
+    pub fn progress(&self, progress: &Progress) {
+        self.observer.progress(progress);
+    }
+
+    /// Errors with `Cancelled` once a cancel was asked for.
+    pub fn check(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    }
+
+    /// Runs `work` until it ends or a cancel is asked for.
+    pub async fn until_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::cancelled()),
+            done = work => done,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Database engines. A new one is a folder here and a line in [`registry`].
+//!
+//! Engines know how to talk to a server or a file; they know nothing of stores, encryption or the catalogue.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use url::Url;
+
+use crate::{
+    domain::{
+        artifact::{ArtifactKind, DumpFormat, TableCount},
+        database::{Probe, Settings},
+        fields::Field,
+        restore::{RestoreContent, RestoreMode, RestorePlan},
+        run::Run,
+        stream::{ByteSender, ByteStream},
+        time::Moment,
+    },
+    error::{Error, Result},
+};
+
+pub mod postgres;
+pub mod process;
+pub mod sqlite;
+
+/// Every engine of this build, in the order people see them.
+pub fn registry() -> &'static [&'static dyn Engine] {
+    &[]
+}
+
+/// The engine with this id (`postgresql`, `sqlite`).
+pub fn find(id: &str) -> Result<&'static dyn Engine> {
+    registry().iter().copied().find(|engine| engine.info().id == id).ok_or_else(|| {
+        let known: Vec<_> = registry().iter().map(|engine| engine.info().id).collect();
+        Error::validation(format!("engine '{id}' is not known")).hint(format!("use one of: {}", known.join(", ")))
+    })
+}
+
+/// The engine and connection settings that a URL such as `postgresql://user:pw@host/db` names.
+pub fn from_url(text: &str) -> Result<(&'static dyn Engine, Settings)> {
+    let url = Url::parse(text)
+        // The URL may hold a password: it is not repeated.
+        .map_err(|cause| {
+            Error::validation(format!("the database URL cannot be read: {cause}"))
+                .hint("write it as postgresql://user:password@host:5432/name or sqlite:///path/file.db")
+        })?;
+    let engine = registry().iter().copied().find(|engine| engine.info().schemes.contains(&url.scheme())).ok_or_else(|| {
+        let known: Vec<_> = registry().iter().flat_map(|engine| engine.info().schemes).copied().collect();
+        Error::validation(format!("no engine reads '{}:' URLs", url.scheme())).hint(format!("use one of: {}", known.join(", ")))
+    })?;
+    Ok((engine, engine.settings_from_url(&url)?))
+}
+
+/// What an engine is and can do, as data.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineInfo {
+    pub id: &'static str,
+    pub label: &'static str,
+    /// Name of a symbol in static/icons.svg.
+    pub icon: &'static str,
+    pub schemes: &'static [&'static str],
+    pub connection: &'static [Field],
+    pub dump_options: &'static [Field],
+    pub restore_options: &'static [Field],
+    pub restore_modes: &'static [RestoreMode],
+    pub restore_contents: &'static [RestoreContent],
+    /// Chosen tables can be restored.
+    pub restore_tables: bool,
+    /// Other sessions on the target can be ended.
+    pub end_connections: bool,
+    /// Plain dump formats that a restore reads.
+    pub formats: &'static [DumpFormat],
+}
+
+/// A database engine. Settings and options passed in are validated against `info()` and hold secrets in clear.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    fn info(&self) -> &'static EngineInfo;
+
+    /// Connection settings from a URL with one of `info().schemes`.
+    fn settings_from_url(&self, url: &Url) -> Result<Settings>;
+
+    /// Where the settings point, for people and without secrets, such as `app@db.internal:5432/shop`.
+    fn address(&self, settings: &Settings) -> String;
+
+    /// Connects and looks around; changes nothing.
+    async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe>;
+
+    /// Opens one consistent moment of the database. The moment ends when the returned value is dropped.
+    /// Errors when the server cannot be reached or no installed tool can dump it.
+    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>>;
+
+    /// Reads the plain bytes of an artifact as they pass: finds the tables and the end mark.
+    fn inspector(&self, format: DumpFormat) -> Box<dyn Inspector>;
+
+    /// Recognises an upload by its first bytes (at least 1 KiB where it has them, plain).
+    fn recognise(&self, head: &[u8]) -> Option<DumpFormat>;
+
+    /// Restores. The input is read to its end, and so proven whole, before anything in the target is changed;
+    /// afterwards the rows in the target are counted.
+    async fn restore(&self, request: RestoreRequest<'_>, run: &Run) -> Result<RestoreOutcome>;
+}
+
+/// One open dump: a consistent moment and the parts that can be read from it.
+#[async_trait]
+pub trait Dump: Send {
+    fn facts(&self) -> &DumpFacts;
+
+    /// The parts this dump yields, in order.
+    fn parts(&self) -> Vec<(ArtifactKind, DumpFormat)>;
+
+    /// Writes the plain bytes of one part. `Ok` means the tool ended well and every byte was sent.
+    /// On a cancel or an error every child process has ended before this returns.
+    async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()>;
+}
+
+/// What is known of a dump once its moment is open.
+#[derive(Debug, Clone)]
+pub struct DumpFacts {
+    pub moment: Moment,
+    /// Such as `PostgreSQL 17.2`.
+    pub server_version: String,
+    /// Such as `pg_dump 17.2`.
+    pub tool_version: Option<String>,
+    /// Size of the database, bytes: for progress and the free-space check; an estimate.
+    pub size: Option<u64>,
+    pub tables: Option<u64>,
+    pub warnings: Vec<String>,
+}
+
+/// Reads plain dump bytes as they pass. Not async: it runs on the pipeline's thread, on hostile input too
+/// (uploads), so it must neither panic nor hold more than a bounded part of its input.
+pub trait Inspector: Send {
+    /// Takes the next bytes. Errors when they cannot be part of such a dump.
+    fn feed(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Rows and the table in work so far, for progress.
+    fn seen(&self) -> (u64, Option<String>);
+
+    /// The end of the input. Errors when the dump is cut short or its end mark is missing.
+    fn finish(&mut self) -> Result<Vec<TableCount>>;
+}
+
+/// What a restore is given.
+pub struct RestoreRequest<'a> {
+    /// Connection settings of the target; `plan.target_name` replaces the database in them.
+    pub settings: &'a Settings,
+    /// Validated against `info().restore_options` in its `engine` part.
+    pub plan: &'a RestorePlan,
+    pub source: &'a dyn DumpSource,
+    /// Rows per table as the manifest has them; empty when unknown (uploads).
+    pub expected: &'a [TableCount],
+}
+
+/// Where a restore reads plain bytes from. A stream that ends without `Err` was authentic and whole.
+#[async_trait]
+pub trait DumpSource: Send + Sync {
+    fn parts(&self) -> Vec<(ArtifactKind, DumpFormat)>;
+
+    /// Opens a part from its beginning; may be called again.
+    async fn open(&self, part: ArtifactKind) -> Result<ByteStream>;
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOutcome {
+    /// Rows counted in the target afterwards, for every restored table.
+    pub tables: Vec<TableCount>,
+    pub warnings: Vec<String>,
+}
+
+/// Writes a stream to a new file (0600), such as one in a run's scratch folder. Returns its size in bytes.
+pub(crate) async fn spool(mut stream: ByteStream, path: &Path, run: &Run) -> Result<u64> {
+    use futures_util::StreamExt;
+    use tokio::io::AsyncWriteExt;
+
+    use crate::error::{Context, Kind};
+
+    let naming = || format!("writing {}", path.display());
+    let mut file =
+        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await.context(Kind::Storage, naming)?;
+    let mut size = 0;
+    while let Some(piece) = run.until_cancelled(async { stream.next().await.transpose() }).await? {
+        size += piece.len() as u64;
+        file.write_all(&piece).await.context(Kind::Storage, naming)?;
+    }
+    file.flush().await.context(Kind::Storage, naming)?;
+    Ok(size)
+}

@@ -1,0 +1,1 @@
+//! The queue's workers: claim, run, heartbeat, retry, recover.
