@@ -1,1 +1,3 @@
+//! The `dbsnap` command.
+
 fn main() {}

@@ -1,1 +1,6 @@
 //! The integration tests: one binary, real servers and real files.
+
+// The tests run the product and its peers as a person would.
+#![allow(clippy::disallowed_methods)]
+
+mod architecture;
