@@ -22,7 +22,7 @@ pub mod local;
 
 /// Every store of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn StoreKind] {
-    &[]
+    &[&local::LocalKind]
 }
 
 /// The kind of store with this id.
@@ -58,7 +58,7 @@ pub trait Store: Send + Sync {
     async fn put(&self, key: &str, body: ByteStream) -> Result<ObjectInfo>;
 
     /// Reads an object, or the bytes `range` of it. Errors with `NotFound` when there is none, and when the range
-    /// starts after the end; a range that ends after the end is cut.
+    /// starts at or after the end; a range that ends after the end is cut.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ByteStream>;
 
     /// `None` when there is no such object.
