@@ -128,6 +128,9 @@ pub struct DumpFacts {
     /// Size of the database, bytes: for progress and the free-space check; an estimate.
     pub size: Option<u64>,
     pub tables: Option<u64>,
+    /// Exact rows per table at the moment, where the engine knows them before the dump is written and its inspector
+    /// cannot count them in the stream (a SQLite file). They then stand for what `Inspector::finish` returns.
+    pub counts: Option<Vec<TableCount>>,
     pub warnings: Vec<String>,
 }
 
