@@ -1,6 +1,6 @@
 //! File names and keys in a store.
 
-use super::{artifact::ArtifactKind, backup::BackupType, compression::Compression, ids::BackupId, time::Moment};
+use super::{artifact::{ArtifactKind, DumpFormat}, backup::BackupType, compression::Compression, ids::BackupId, time::Moment};
 
 /// Longest database part of a file name, in bytes: leaves room for the rest within the 255 bytes file systems allow.
 const NAME_MAX: usize = 80;
@@ -44,6 +44,18 @@ pub fn artifact_file(stem: &str, kind: ArtifactKind, compression: Compression, e
     file
 }
 
+/// The name of an artifact's plain bytes once they are decrypted and decompressed, for the engine's own tools.
+pub fn plain_file(artifact_file: &str, kind: ArtifactKind, format: DumpFormat) -> String {
+    let mut stem = artifact_file;
+    for layer in [".enc", ".zst", ".gz", ".dump", ".globals.sql", ".snap"] {
+        stem = stem.strip_suffix(layer).unwrap_or(stem);
+    }
+    match kind {
+        ArtifactKind::Globals => format!("{stem}.globals.sql"),
+        _ => format!("{stem}.{}", format.extension()),
+    }
+}
+
 pub fn manifest_file(stem: &str) -> String {
     format!("{stem}.manifest.json")
 }
@@ -66,6 +78,7 @@ mod tests {
         assert_eq!(stem, "shop_daily_20251116_143022_abc123");
         assert_eq!(artifact_file(&stem, ArtifactKind::Dump, Compression::Zstd(1), true), format!("{stem}.dump.zst.enc"));
         assert_eq!(artifact_file(&stem, ArtifactKind::Globals, Compression::None, false), format!("{stem}.globals.sql"));
+        assert_eq!(plain_file("notes.db_manual_1.dump.zst.enc", ArtifactKind::Dump, DumpFormat::SqliteFile), "notes.db_manual_1.db");
         assert_eq!(folder("shop", Moment(1_763_303_422_000)), "shop/2025/11");
     }
 

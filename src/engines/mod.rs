@@ -67,6 +67,8 @@ pub struct EngineInfo {
     pub restore_options: &'static [Field],
     pub restore_modes: &'static [RestoreMode],
     pub restore_contents: &'static [RestoreContent],
+    /// The connection field that names the database itself; a restore into another one replaces it.
+    pub target_field: &'static str,
     /// Chosen tables can be restored.
     pub restore_tables: bool,
     /// Other sessions on the target can be ended.
