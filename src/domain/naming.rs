@@ -1,6 +1,12 @@
 //! File names and keys in a store.
 
-use super::{artifact::{ArtifactKind, DumpFormat}, backup::BackupType, compression::Compression, ids::BackupId, time::Moment};
+use super::{
+    artifact::{ArtifactKind, DumpFormat},
+    backup::BackupType,
+    compression::Compression,
+    ids::BackupId,
+    time::Moment,
+};
 
 /// Longest database part of a file name, in bytes: leaves room for the rest within the 255 bytes file systems allow.
 const NAME_MAX: usize = 80;
