@@ -1,1 +1,83 @@
-//! The embedded SQLite catalogue. All of the product's own SQL is here.
+//! The embedded SQLite catalogue. All of the product's own SQL is here, one file per table.
+//!
+//! Its SQL stays in the subset that SQLite and PostgreSQL share, except in `open`. No rusqlite type leaves this
+//! module. Reads go to a pool of read-only connections; there is one connection that writes, so that writers queue
+//! here, fairly, and not on SQLite's lock.
+
+use std::path::{Path, PathBuf};
+
+use deadpool_sqlite::{Pool, rusqlite::Connection, rusqlite::Transaction, rusqlite::TransactionBehavior};
+
+use crate::error::{Error, Kind, Result};
+use fault::{Fault, Outcome};
+
+pub mod artifacts;
+pub mod audit;
+pub mod backups;
+pub mod databases;
+mod fault;
+pub mod jobs;
+pub mod lock;
+pub mod logs;
+pub mod open;
+mod query;
+pub mod restores;
+mod row;
+pub mod settings;
+pub mod stores;
+
+/// The opened catalogue; clones share its connections.
+#[derive(Clone)]
+pub struct Db {
+    path: PathBuf,
+    readers: Pool,
+    writer: Pool,
+}
+
+impl Db {
+    /// Opens the catalogue, making or migrating it as needed; see [`open::open`].
+    pub async fn open(path: &Path) -> Result<Self> {
+        open::open(path).await
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Errors when the catalogue cannot be read now.
+    pub async fn ping(&self) -> Result<()> {
+        self.read("reading the catalogue", |db| Ok(db.query_row("SELECT COUNT(*) FROM organizations", [], |_| Ok(()))?)).await
+    }
+
+    /// Runs queries on one read-only connection. `doing` says what for, for the error.
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+    ) -> Result<T> {
+        let connection = self.readers.get().await.map_err(|cause| unavailable(doing, cause))?;
+        let done = connection.interact(move |connection| work(connection)).await.map_err(|cause| unavailable(doing, cause))?;
+        done.map_err(|fault| fault.explain(doing))
+    }
+
+    /// Runs statements in one transaction on the writing connection; all of them take effect or none does.
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> Outcome<T> + Send + 'static,
+    ) -> Result<T> {
+        let connection = self.writer.get().await.map_err(|cause| unavailable(doing, cause))?;
+        let whole = move |connection: &mut Connection| -> Outcome<T> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        let done = connection.interact(whole).await.map_err(|cause| unavailable(doing, cause))?;
+        done.map_err(|fault: Fault| fault.explain(doing))
+    }
+}
+
+fn unavailable(doing: &str, cause: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Internal, format!("{doing}: the catalogue cannot be used: {cause}")).retryable()
+}

@@ -1,11 +1,13 @@
 //! Pure types and rules that every part agrees on. No IO happens here, and nothing of ours but `error` is imported.
 
+pub mod account;
 pub mod artifact;
 pub mod backup;
 pub mod compression;
 pub mod database;
 pub mod events;
 pub mod fields;
+pub mod filter;
 pub mod ids;
 pub mod job;
 pub mod manifest;

@@ -1,0 +1,265 @@
+//! Backups and what they produced. A row that says `completed` is never turned into anything else.
+
+use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
+
+use super::{
+    Db, artifacts,
+    fault::Outcome,
+    query::{self, Conditions, holding, text},
+    row,
+};
+use crate::{
+    domain::{
+        backup::{Backup, BackupStatus, VerifyState},
+        filter::BackupFilter,
+        ids::{BackupId, DatabaseId, OrganizationId, StoreId},
+        page::{Page, PageRequest},
+        time::Moment,
+    },
+    error::{Error, Result},
+};
+
+const COLUMNS: &str = "id, database_id, database_name, engine, type, status, store_id, job_id, pinned, verify_state, verified_at, created_at,
+     started_at, finished_at, moment, server_version, tool_version, manifest_key, error, warnings, options, tables";
+
+/// Adds a backup with the artifacts it has: none when it is queued, all when it was found by its manifest.
+pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> Result<()> {
+    let backup = backup.clone();
+    db.write("saving the backup", move |db| {
+        db.execute(
+            "INSERT INTO backups (organization_id, id, database_id, database_name, engine, type, status, store_id, job_id, pinned,
+                 verify_state, verified_at, created_at, started_at, finished_at, moment, server_version, tool_version, manifest_key,
+                 error, warnings, options, tables)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+            params![
+                organization.to_string(),
+                backup.id.to_string(),
+                backup.database_id.map(|id| id.to_string()),
+                backup.database_name,
+                backup.engine,
+                backup.kind.as_str(),
+                backup.status.as_str(),
+                backup.store_id.to_string(),
+                backup.job_id.map(|id| id.to_string()),
+                backup.pinned,
+                backup.verify_state.as_str(),
+                backup.verified_at.map(|at| at.0),
+                backup.created_at.0,
+                backup.started_at.map(|at| at.0),
+                backup.finished_at.map(|at| at.0),
+                backup.moment.map(|at| at.0),
+                backup.server_version,
+                backup.tool_version,
+                backup.manifest_key,
+                backup.error,
+                row::to_json(&backup.warnings)?,
+                row::to_json(&backup.options)?,
+                row::to_json(&backup.tables)?,
+            ],
+        )?;
+        insert_artifacts(db, &backup)
+    })
+    .await
+}
+
+pub async fn get(db: &Db, organization: OrganizationId, id: BackupId) -> Result<Backup> {
+    db.read("reading the backup", move |db| {
+        let found = one(db, "organization_id = ?1 AND id = ?2", &[text(organization), text(id)])?;
+        found.ok_or_else(|| missing(id).into())
+    })
+    .await
+}
+
+/// Newest first.
+pub async fn list(db: &Db, organization: OrganizationId, filter: &BackupFilter, page: PageRequest) -> Result<Page<Backup>> {
+    let conditions = Conditions::new("organization_id = ?", text(organization))
+        .and("database_id = ?", filter.database_id.map(text))
+        .and("status = ?", filter.status.map(text))
+        .and("type = ?", filter.kind.map(text))
+        .and("created_at >= ?", filter.start.map(|at| at.0))
+        .and("created_at <= ?", filter.end.map(|at| at.0))
+        .and("LOWER(database_name) LIKE ? ESCAPE '\\'", filter.q.as_deref().map(holding));
+    db.read("listing the backups", move |db| {
+        let mut page = conditions.page(db, COLUMNS, "backups", "created_at DESC, id DESC", page, read)?;
+        artifacts::fill(db, &mut page.items)?;
+        Ok(page)
+    })
+    .await
+}
+
+/// A backup starts, for the first time or again after an attempt that did not end well.
+/// Errors with `Conflict` when it is completed.
+pub async fn mark_running(db: &Db, id: BackupId, at: Moment) -> Result<()> {
+    db.write("starting the backup", move |db| {
+        let changed = db.execute(
+            "UPDATE backups SET status = 'running', started_at = ?2, finished_at = NULL, error = NULL WHERE id = ?1 AND status <> 'completed'",
+            params![id.to_string(), at.0],
+        )?;
+        if changed == 0 { Err(not_open(id).into()) } else { Ok(()) }
+    })
+    .await
+}
+
+/// Records the whole success of a running backup, artifacts included, or nothing.
+/// Errors with `Conflict` when it is not running any more (cancelled, taken over).
+pub async fn complete(db: &Db, backup: &Backup) -> Result<()> {
+    let backup = backup.clone();
+    db.write("completing the backup", move |db| {
+        let changed = db.execute(
+            "UPDATE backups SET status = 'completed', verify_state = ?2, verified_at = ?3, finished_at = ?4, moment = ?5,
+                 server_version = ?6, tool_version = ?7, manifest_key = ?8, error = NULL, warnings = ?9, options = ?10, tables = ?11
+             WHERE id = ?1 AND status = 'running'",
+            params![
+                backup.id.to_string(),
+                backup.verify_state.as_str(),
+                backup.verified_at.map(|at| at.0),
+                backup.finished_at.map(|at| at.0),
+                backup.moment.map(|at| at.0),
+                backup.server_version,
+                backup.tool_version,
+                backup.manifest_key,
+                row::to_json(&backup.warnings)?,
+                row::to_json(&backup.options)?,
+                row::to_json(&backup.tables)?,
+            ],
+        )?;
+        if changed == 0 {
+            return Err(not_open(backup.id).into());
+        }
+        insert_artifacts(db, &backup)
+    })
+    .await
+}
+
+/// Records that a backup ended without success. False when it had completed: that stays so.
+pub async fn finish(db: &Db, id: BackupId, status: BackupStatus, error: Option<&str>, at: Moment) -> Result<bool> {
+    let error = error.map(str::to_owned);
+    db.write("ending the backup", move |db| {
+        let changed = db.execute(
+            "UPDATE backups SET status = ?2, error = ?3, finished_at = ?4 WHERE id = ?1 AND status <> 'completed'",
+            params![id.to_string(), status.as_str(), error, at.0],
+        )?;
+        Ok(changed > 0)
+    })
+    .await
+}
+
+pub async fn set_pinned(db: &Db, organization: OrganizationId, id: BackupId, pinned: bool) -> Result<()> {
+    db.write("pinning the backup", move |db| {
+        let changed = db.execute(
+            "UPDATE backups SET pinned = ?3 WHERE organization_id = ?1 AND id = ?2",
+            params![organization.to_string(), id.to_string(), pinned],
+        )?;
+        if changed == 0 { Err(missing(id).into()) } else { Ok(()) }
+    })
+    .await
+}
+
+pub async fn set_verified(db: &Db, id: BackupId, state: VerifyState, at: Moment) -> Result<()> {
+    db.write("recording the verification", move |db| {
+        db.execute("UPDATE backups SET verify_state = ?2, verified_at = ?3 WHERE id = ?1", params![id.to_string(), state.as_str(), at.0])?;
+        Ok(())
+    })
+    .await
+}
+
+/// Forgets a backup and its artifacts; what is in the store must be gone before.
+pub async fn delete(db: &Db, organization: OrganizationId, id: BackupId) -> Result<()> {
+    db.write("removing the backup", move |db| {
+        let removed =
+            db.execute("DELETE FROM backups WHERE organization_id = ?1 AND id = ?2", params![organization.to_string(), id.to_string()])?;
+        if removed == 0 { Err(missing(id).into()) } else { Ok(()) }
+    })
+    .await
+}
+
+/// Every backup that is queued or running, of all organizations.
+pub async fn unfinished(db: &Db) -> Result<Vec<Backup>> {
+    db.read("listing unfinished backups", |db| {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE status IN ('queued', 'running') ORDER BY created_at, id");
+        query::all(db, &sql, &[], read)
+    })
+    .await
+}
+
+/// Every key in a store that the catalogue knows: artifacts and manifests. What else is there is an orphan.
+pub async fn keys_in_store(db: &Db, store: StoreId) -> Result<Vec<String>> {
+    db.read("listing known keys", move |db| {
+        let mut keys = artifacts::keys(db, store)?;
+        let manifests = "SELECT manifest_key FROM backups WHERE store_id = ?1 AND manifest_key IS NOT NULL";
+        keys.extend(query::all(db, manifests, &[text(store)], |row| row::plain(row, "manifest_key"))?);
+        Ok(keys)
+    })
+    .await
+}
+
+pub async fn exists(db: &Db, id: BackupId) -> Result<bool> {
+    db.read("looking for the backup", move |db| {
+        Ok(query::first(db, "SELECT 1 FROM backups WHERE id = ?1", &[text(id)], |_| Ok(()))?.is_some())
+    })
+    .await
+}
+
+/// The newest backup of a database, whatever became of it.
+pub async fn last(db: &Db, organization: OrganizationId, database: DatabaseId) -> Result<Option<Backup>> {
+    newest(db, "organization_id = ?1 AND database_id = ?2", organization, database).await
+}
+
+/// The newest backup that completed and was not found corrupt.
+pub async fn last_good(db: &Db, organization: OrganizationId, database: DatabaseId) -> Result<Option<Backup>> {
+    let good = "organization_id = ?1 AND database_id = ?2 AND status = 'completed' AND verify_state <> 'corrupt'";
+    newest(db, good, organization, database).await
+}
+
+async fn newest(db: &Db, condition: &'static str, organization: OrganizationId, database: DatabaseId) -> Result<Option<Backup>> {
+    db.read("reading the newest backup", move |db| {
+        one(db, &format!("{condition} ORDER BY created_at DESC, id DESC LIMIT 1"), &[text(organization), text(database)])
+    })
+    .await
+}
+
+fn one(db: &Connection, condition: &str, values: &[deadpool_sqlite::rusqlite::types::Value]) -> Outcome<Option<Backup>> {
+    let mut found = query::first(db, &format!("SELECT {COLUMNS} FROM backups WHERE {condition}"), values, read)?;
+    artifacts::fill(db, found.as_mut_slice())?;
+    Ok(found)
+}
+
+fn insert_artifacts(db: &Transaction<'_>, backup: &Backup) -> Outcome<()> {
+    backup.artifacts.iter().try_for_each(|artifact| artifacts::insert(db, artifact))
+}
+
+fn missing(id: BackupId) -> Error {
+    Error::not_found(format_args!("backup {id}"))
+}
+
+fn not_open(id: BackupId) -> Error {
+    Error::conflict(format!("backup {id} is not waiting or running any more"))
+}
+
+fn read(row: &Row<'_>) -> Outcome<Backup> {
+    Ok(Backup {
+        id: row::parsed(row, "id")?,
+        database_id: row::parsed_if_set(row, "database_id")?,
+        database_name: row::plain(row, "database_name")?,
+        engine: row::plain(row, "engine")?,
+        kind: row::parsed(row, "type")?,
+        status: row::parsed(row, "status")?,
+        store_id: row::parsed(row, "store_id")?,
+        job_id: row::parsed_if_set(row, "job_id")?,
+        pinned: row::plain(row, "pinned")?,
+        verify_state: row::parsed(row, "verify_state")?,
+        verified_at: row::moment_if_set(row, "verified_at")?,
+        created_at: row::moment(row, "created_at")?,
+        started_at: row::moment_if_set(row, "started_at")?,
+        finished_at: row::moment_if_set(row, "finished_at")?,
+        moment: row::moment_if_set(row, "moment")?,
+        server_version: row::plain(row, "server_version")?,
+        tool_version: row::plain(row, "tool_version")?,
+        manifest_key: row::plain(row, "manifest_key")?,
+        error: row::plain(row, "error")?,
+        warnings: row::json(row, "warnings")?,
+        options: row::json(row, "options")?,
+        tables: row::json(row, "tables")?,
+        artifacts: Vec::new(),
+    })
+}

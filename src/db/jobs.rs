@@ -1,0 +1,243 @@
+//! The queue. A worker holds a job by a lease: every write it makes names its token, and a worker whose lease was taken
+//! over writes nothing more (fencing). Each step is one atomic statement.
+
+use deadpool_sqlite::rusqlite::{Row, params};
+
+use super::{
+    Db,
+    fault::Outcome,
+    query::{self, Conditions, text},
+    row,
+};
+use crate::{
+    domain::{
+        events::Progress,
+        filter::JobFilter,
+        ids::{BackupId, JobId, OrganizationId},
+        job::{Job, JobStatus},
+        page::{Page, PageRequest},
+        time::Moment,
+    },
+    error::{Error, Result},
+};
+
+const COLUMNS: &str = "id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt, max_attempts,
+     run_after, cancel_requested, progress, error, created_at, started_at, finished_at";
+
+/// A worker's claim on running jobs.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// Unlike every other worker's, of this process and of others.
+    pub token: String,
+    pub until: Moment,
+}
+
+/// What a heartbeat answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// False when another worker has taken the job over, or it has ended.
+    pub held: bool,
+    pub cancel_requested: bool,
+}
+
+pub async fn enqueue(db: &Db, organization: OrganizationId, job: &Job) -> Result<()> {
+    let job = job.clone();
+    db.write("queueing the job", move |db| {
+        db.execute(
+            "INSERT INTO jobs (id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt,
+                 max_attempts, run_after, cancel_requested, created_at)
+             VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, FALSE, ?12)",
+            params![
+                job.id.to_string(),
+                organization.to_string(),
+                job.kind.as_str(),
+                job.database_id.map(|id| id.to_string()),
+                job.backup_id.map(|id| id.to_string()),
+                job.restore_id.map(|id| id.to_string()),
+                job.exclusive_key,
+                row::to_json(&job.payload)?,
+                job.attempt,
+                job.max_attempts,
+                job.run_after.0,
+                job.created_at.0,
+            ],
+        )?;
+        Ok(())
+    })
+    .await
+}
+
+pub async fn get(db: &Db, organization: OrganizationId, id: JobId) -> Result<Job> {
+    db.read("reading the job", move |db| {
+        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE organization_id = ?1 AND id = ?2");
+        query::first(db, &sql, &[text(organization), text(id)], read)?.ok_or_else(|| missing(id).into())
+    })
+    .await
+}
+
+/// Newest first.
+pub async fn list(db: &Db, organization: OrganizationId, filter: &JobFilter, page: PageRequest) -> Result<Page<Job>> {
+    let conditions = Conditions::new("organization_id = ?", text(organization))
+        .and("status = ?", filter.status.map(text))
+        .and("kind = ?", filter.kind.map(text))
+        .and("database_id = ?", filter.database_id.map(text));
+    db.read("listing the jobs", move |db| conditions.page(db, COLUMNS, "jobs", "created_at DESC, id DESC", page, read)).await
+}
+
+/// Takes the job that has been due the longest, if one may start: no running job has its exclusive key, and when it is
+/// a backup fewer than `max_backups` run.
+pub async fn claim(db: &Db, lease: &Lease, now: Moment, max_backups: usize) -> Result<Option<(OrganizationId, Job)>> {
+    let lease = lease.clone();
+    db.write("claiming a job", move |db| {
+        let sql = format!(
+            "UPDATE jobs SET status = 'running', attempt = attempt + 1, lease_token = ?1, lease_until = ?2, started_at = ?3,
+                 finished_at = NULL, progress = NULL, error = NULL
+             WHERE id = (
+                 SELECT due.id FROM jobs AS due
+                 WHERE due.status = 'queued' AND due.run_after <= ?3
+                   AND (due.exclusive_key IS NULL OR NOT EXISTS (
+                       SELECT 1 FROM jobs AS other WHERE other.status = 'running' AND other.exclusive_key = due.exclusive_key))
+                   AND (due.kind <> 'backup' OR ?4 > (SELECT COUNT(*) FROM jobs AS other WHERE other.status = 'running' AND other.kind = 'backup'))
+                 ORDER BY due.run_after, due.created_at, due.id LIMIT 1)
+             RETURNING {COLUMNS}"
+        );
+        let max_backups = i64::try_from(max_backups).unwrap_or(i64::MAX);
+        let values = [lease.token.into(), lease.until.0.into(), now.0.into(), max_backups.into()];
+        query::first(db, &sql, &values, read_with_organization)
+    })
+    .await
+}
+
+/// Extends the lease and stores the progress, where there is some.
+pub async fn heartbeat(db: &Db, id: JobId, lease: &Lease, progress: Option<&Progress>) -> Result<Heartbeat> {
+    let lease = lease.clone();
+    let progress = progress.map(row::to_json).transpose()?;
+    db.write("extending the job's lease", move |db| {
+        let sql = "UPDATE jobs SET lease_until = ?3, progress = COALESCE(?4, progress)
+                   WHERE id = ?1 AND lease_token = ?2 AND status = 'running' RETURNING cancel_requested";
+        let values = [text(id), lease.token.into(), lease.until.0.into(), progress.into()];
+        let cancel_requested = query::first(db, sql, &values, |row| row::plain(row, "cancel_requested"))?;
+        Ok(Heartbeat { held: cancel_requested.is_some(), cancel_requested: cancel_requested.unwrap_or(false) })
+    })
+    .await
+}
+
+/// Ends a held job. `None` when the lease was lost: nothing is changed then.
+pub async fn finish(db: &Db, id: JobId, token: &str, status: JobStatus, error: Option<&str>, at: Moment) -> Result<Option<Job>> {
+    let values = [text(id), text(token), text(status), error.map(str::to_owned).into(), at.0.into()];
+    db.write("ending the job", move |db| {
+        let sql = format!(
+            "UPDATE jobs SET status = ?3, error = ?4, finished_at = ?5, lease_token = NULL, lease_until = NULL
+             WHERE id = ?1 AND lease_token = ?2 AND status = 'running' RETURNING {COLUMNS}"
+        );
+        query::first(db, &sql, &values, read)
+    })
+    .await
+}
+
+/// Puts a held job back into the queue, to start at `run_after` or later. `None` when the lease was lost.
+pub async fn requeue(db: &Db, id: JobId, token: &str, run_after: Moment, error: Option<&str>) -> Result<Option<Job>> {
+    let values = [text(id), text(token), run_after.0.into(), error.map(str::to_owned).into()];
+    db.write("queueing the job again", move |db| {
+        let sql = format!(
+            "UPDATE jobs SET status = 'queued', run_after = ?3, error = ?4, progress = NULL, lease_token = NULL, lease_until = NULL
+             WHERE id = ?1 AND lease_token = ?2 AND status = 'running' RETURNING {COLUMNS}"
+        );
+        query::first(db, &sql, &values, read)
+    })
+    .await
+}
+
+/// Cancels a queued job at once; asks the worker of a running one to stop. Errors with `Conflict` when it is over.
+pub async fn request_cancel(db: &Db, organization: OrganizationId, id: JobId) -> Result<Job> {
+    db.write("cancelling the job", move |db| {
+        let cancel = format!(
+            "UPDATE jobs SET cancel_requested = TRUE,
+                 finished_at = CASE WHEN status = 'queued' THEN ?3 ELSE finished_at END,
+                 status = CASE WHEN status = 'queued' THEN 'cancelled' ELSE status END
+             WHERE organization_id = ?1 AND id = ?2 AND status IN ('queued', 'running') RETURNING {COLUMNS}"
+        );
+        let values = [text(organization), text(id), Moment::now().0.into()];
+        if let Some(job) = query::first(db, &cancel, &values, read)? {
+            return Ok(job);
+        }
+        Err(refusal(db, organization, id, "cannot be cancelled: it is already")?.into())
+    })
+    .await
+}
+
+/// Queues a job that did not end well once more, with all its attempts. Errors with `Conflict` otherwise.
+pub async fn retry(db: &Db, organization: OrganizationId, id: JobId, run_after: Moment) -> Result<Job> {
+    db.write("retrying the job", move |db| {
+        let again = format!(
+            "UPDATE jobs SET status = 'queued', attempt = 0, run_after = ?3, cancel_requested = FALSE, finished_at = NULL, progress = NULL
+             WHERE organization_id = ?1 AND id = ?2 AND status IN ('failed', 'cancelled', 'interrupted') RETURNING {COLUMNS}"
+        );
+        if let Some(job) = query::first(db, &again, &[text(organization), text(id), run_after.0.into()], read)? {
+            return Ok(job);
+        }
+        Err(refusal(db, organization, id, "cannot be retried: it is")?.into())
+    })
+    .await
+}
+
+pub async fn set_backup(db: &Db, id: JobId, backup: BackupId) -> Result<()> {
+    db.write("recording the job's backup", move |db| {
+        db.execute("UPDATE jobs SET backup_id = ?2 WHERE id = ?1", params![id.to_string(), backup.to_string()])?;
+        Ok(())
+    })
+    .await
+}
+
+/// Takes over running jobs whose lease ended before `expired_before`, or all of them (`None`: at start, when the data
+/// directory's lock says that no other worker exists).
+pub async fn take_over(db: &Db, lease: &Lease, expired_before: Option<Moment>) -> Result<Vec<(OrganizationId, Job)>> {
+    let before = expired_before.map_or(i64::MAX, |moment| moment.0);
+    let values = [lease.token.clone().into(), lease.until.0.into(), before.into()];
+    db.write("taking over abandoned jobs", move |db| {
+        let sql = format!(
+            "UPDATE jobs SET lease_token = ?1, lease_until = ?2 WHERE status = 'running' AND (lease_until IS NULL OR lease_until < ?3)
+             RETURNING {COLUMNS}"
+        );
+        query::all(db, &sql, &values, read_with_organization)
+    })
+    .await
+}
+
+fn refusal(db: &deadpool_sqlite::rusqlite::Connection, organization: OrganizationId, id: JobId, why: &str) -> Outcome<Error> {
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE organization_id = ?1 AND id = ?2");
+    Ok(match query::first(db, &sql, &[text(organization), text(id)], read)? {
+        Some(job) => Error::conflict(format!("job {id} {why} {}", job.status)),
+        None => missing(id),
+    })
+}
+
+fn missing(id: JobId) -> Error {
+    Error::not_found(format_args!("job {id}"))
+}
+
+fn read_with_organization(row: &Row<'_>) -> Outcome<(OrganizationId, Job)> {
+    Ok((row::parsed(row, "organization_id")?, read(row)?))
+}
+
+fn read(row: &Row<'_>) -> Outcome<Job> {
+    Ok(Job {
+        id: row::parsed(row, "id")?,
+        kind: row::parsed(row, "kind")?,
+        status: row::parsed(row, "status")?,
+        database_id: row::parsed_if_set(row, "database_id")?,
+        backup_id: row::parsed_if_set(row, "backup_id")?,
+        restore_id: row::parsed_if_set(row, "restore_id")?,
+        exclusive_key: row::plain(row, "exclusive_key")?,
+        payload: row::json(row, "payload")?,
+        attempt: row::count(row, "attempt")?,
+        max_attempts: row::count(row, "max_attempts")?,
+        run_after: row::moment(row, "run_after")?,
+        cancel_requested: row::plain(row, "cancel_requested")?,
+        progress: row::json_if_set(row, "progress")?,
+        error: row::plain(row, "error")?,
+        created_at: row::moment(row, "created_at")?,
+        started_at: row::moment_if_set(row, "started_at")?,
+        finished_at: row::moment_if_set(row, "finished_at")?,
+    })
+}

@@ -1,0 +1,207 @@
+//! Opens the catalogue: checks the file, brings its schema up to date, and knows the way back when that fails.
+//! What is specific to SQLite is here.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use deadpool_sqlite::{
+    Config, Hook, HookError, Pool, Runtime,
+    rusqlite::{self, Connection, ErrorCode, OpenFlags, backup::Backup},
+};
+use rusqlite_migration::{M, Migrations};
+
+use super::{Db, lock::make_private_dir};
+use crate::error::{Context, Error, Kind, Result};
+
+/// Every step of the schema, oldest first. A step that was released is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_initial.sql")];
+
+/// Copies from before migrations that are kept beside the file.
+const KEPT_COPIES: usize = 3;
+
+const READERS: usize = 4;
+
+/// How long a statement waits for another process (a `sqlite3` shell, a copying tool) to let go of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens the catalogue at `path`, making it (0600, folder 0700) when there is none. Before pending migrations run, the
+/// file is copied to `<name>.before-v<N>.bak`, N being the schema it goes to; when one fails the copy is put back.
+///
+/// Errors when the file is damaged, when a newer build has written it, or when a migration fails; each says what to do.
+pub async fn open(path: &Path) -> Result<Db> {
+    let owned = path.to_owned();
+    tokio::task::spawn_blocking(move || prepare(&owned, MIGRATIONS))
+        .await
+        .map_err(|cause| Error::internal("opening the catalogue").source(cause))??;
+    let db = Db { path: path.to_owned(), readers: pool(path, READERS, true)?, writer: pool(path, 1, false)? };
+    db.ping().await?;
+    Ok(db)
+}
+
+fn pool(path: &Path, size: usize, read_only: bool) -> Result<Pool> {
+    let Ok(builder) = Config::new(path).builder(Runtime::Tokio1);
+    let set_up = Hook::async_fn(move |connection, _| {
+        Box::pin(async move {
+            let done = connection.interact(move |connection| set_up_connection(connection, read_only)).await;
+            done.map_err(|cause| HookError::message(cause.to_string()))?.map_err(HookError::Backend)
+        })
+    });
+    builder
+        .max_size(size)
+        .post_create(set_up)
+        .build()
+        .map_err(|cause| Error::internal(format!("opening the catalogue {}", path.display())).source(cause))
+}
+
+/// What SQLite keeps per connection. `synchronous=FULL`: a completed backup that the catalogue forgot after a power cut
+/// would be an orphan to the next start, so every commit is synced; commits are few, and log lines come in batches.
+fn set_up_connection(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "query_only", read_only)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+/// Everything that happens before the catalogue is used: file modes, integrity, version, copy, migration.
+fn prepare(path: &Path, steps: &[&str]) -> Result<()> {
+    make_private_dir(path.parent().unwrap_or(Path::new(".")))?;
+    make_private_file(path)?;
+    let doing = || format!("opening the catalogue {}", path.display());
+    let mut db = connect(path).context(Kind::Internal, doing)?;
+    check(&db, path)?;
+
+    let version = version(&db).context(Kind::Internal, doing)?;
+    if version > steps.len() {
+        let known = steps.len();
+        return Err(Error::conflict(format!(
+            "the catalogue {} was written by a newer dbsnap (schema {version}; this one knows schema {known})",
+            path.display()
+        ))
+        .hint(format!("start the newer version, or put back its copy from before that upgrade{}", list_copies(path))));
+    }
+    if version < steps.len() {
+        migrate(&mut db, path, version, steps)?;
+    }
+    db.pragma_update(None, "journal_mode", "WAL").context(Kind::Internal, doing)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // No CREATE: the file was made with its mode, and SQLite gives its journals the same.
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    set_up_connection(&db, false)?;
+    Ok(db)
+}
+
+fn make_private_file(path: &Path) -> Result<()> {
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map(drop)
+        .context(Kind::Storage, || format!("opening the catalogue {}", path.display()))
+        .map_err(|error| error.hint("make the file writable for the user that runs dbsnap, or set DATABASE_PATH"))
+}
+
+/// Errors unless SQLite finds the file sound.
+fn check(db: &Connection, path: &Path) -> Result<()> {
+    let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    let reason = match found {
+        Ok(answer) if answer == "ok" => return Ok(()),
+        Ok(answer) => answer,
+        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => error.to_string(),
+        Err(error) => return Err(error).context(Kind::Internal, || format!("checking the catalogue {}", path.display())),
+    };
+    Err(Error::internal(format!("the catalogue {} is damaged: {}", path.display(), reason.trim())).hint(format!(
+        "move it away (with its -wal and -shm files) and either put one of its own copies in its place{}, or run `dbsnap rebuild`, \
+         which reads the backups' manifests from their store",
+        list_copies(path)
+    )))
+}
+
+fn version(db: &Connection) -> rusqlite::Result<usize> {
+    db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0)).map(|version| version as usize)
+}
+
+fn migrate(db: &mut Connection, path: &Path, version: usize, steps: &[&str]) -> Result<()> {
+    let target = steps.len();
+    // A new file has nothing to keep.
+    let copy = (version > 0).then(|| beside(path, &format!(".before-v{target}.bak")));
+    if let Some(copy) = &copy {
+        copy_file(db, copy)?;
+    }
+    let migrations = Migrations::new(steps.iter().map(|step| M::up(step)).collect());
+    let Err(cause) = migrations.to_latest(db) else {
+        return drop_old_copies(path);
+    };
+    let failed = Error::internal(format!("the catalogue {} cannot be brought to schema {target}", path.display())).source(cause);
+    let Some(copy) = copy else { return Err(failed) };
+    match put_back(db, &copy) {
+        Ok(()) => Err(failed.hint("the file is as it was before; start the previous version, and report this")),
+        Err(second) => Err(failed.hint(format!("putting the file back failed too ({second}): copy {} over it", copy.display()))),
+    }
+}
+
+/// Copies the open database to `to`: whole and durable, or not there.
+pub(super) fn copy_file(db: &Connection, to: &Path) -> Result<()> {
+    let doing = || format!("copying the catalogue to {}", to.display());
+    let unfinished = beside(to, ".tmp");
+    if unfinished.exists() {
+        fs::remove_file(&unfinished).context(Kind::Storage, doing)?;
+    }
+    make_private_file(&unfinished)?;
+    let mut target = connect(&unfinished).context(Kind::Storage, doing)?;
+    run_backup(db, &mut target).context(Kind::Storage, doing)?;
+    target.close().map_err(|(_, cause)| cause).context(Kind::Storage, doing)?;
+    let synced = File::open(&unfinished).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&unfinished, to));
+    synced.and_then(|()| File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()).context(Kind::Storage, doing)
+}
+
+/// Writes the copy's pages over the open database: one transaction, so a crash on the way loses neither.
+fn put_back(db: &mut Connection, copy: &Path) -> rusqlite::Result<()> {
+    let source = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    run_backup(&source, db)
+}
+
+fn run_backup(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
+    Backup::new(from, to)?.run_to_completion(1024, Duration::ZERO, None)
+}
+
+/// `<path><suffix>`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The file's own copies, newest first.
+fn copies(path: &Path) -> Vec<PathBuf> {
+    let Some((folder, name)) = path.parent().zip(path.file_name()) else { return Vec::new() };
+    let prefix = format!("{}.", name.to_string_lossy());
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some((entry.as_ref().ok()?.path(), entry.ok()?)))
+        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "bak"))
+        .filter(|(_, entry)| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .filter_map(|(path, entry)| Some((entry.metadata().ok()?.modified().ok()?, path)))
+        .collect();
+    found.sort();
+    found.into_iter().rev().map(|(_, path)| path).collect()
+}
+
+/// For messages: ` (a, b)` or nothing.
+fn list_copies(path: &Path) -> String {
+    let names: Vec<_> = copies(path).iter().map(|copy| copy.display().to_string()).collect();
+    if names.is_empty() { " (there is none yet)".to_owned() } else { format!(" ({})", names.join(", ")) }
+}
+
+fn drop_old_copies(path: &Path) -> Result<()> {
+    for old in copies(path).into_iter().skip(KEPT_COPIES) {
+        fs::remove_file(&old).context(Kind::Storage, || format!("removing the old copy {}", old.display()))?;
+    }
+    Ok(())
+}
