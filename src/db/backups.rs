@@ -19,7 +19,8 @@ use crate::{
     error::{Error, Result},
 };
 
-const COLUMNS: &str = "id, database_id, database_name, engine, type, status, store_id, job_id, pinned, verify_state, verified_at, created_at,
+const COLUMNS: &str =
+    "id, database_id, database_name, engine, type, status, store_id, job_id, pinned, verify_state, verified_at, created_at,
      started_at, finished_at, moment, server_version, tool_version, manifest_key, error, warnings, options, tables";
 
 /// Adds a backup with the artifacts it has: none when it is queued, all when it was found by its manifest.

@@ -39,7 +39,9 @@ impl Fault {
             (_, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => {
                 // "UNIQUE constraint failed: databases.project_id, databases.name": the last column is the one that people chose.
                 let column = message.as_deref().and_then(|text| text.rsplit('.').next()).unwrap_or("id").to_owned();
-                Error::conflict(format!("{doing}: another one has the same {column}")).source(error).hint(format!("choose another {column}"))
+                Error::conflict(format!("{doing}: another one has the same {column}"))
+                    .source(error)
+                    .hint(format!("choose another {column}"))
             }
             (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
                 Error::conflict(format!("{doing}: something still uses it, or what it refers to is gone")).source(error)
@@ -54,9 +56,9 @@ impl Fault {
                     .hint("close other programs that have the file at DATABASE_PATH open")
                     .retryable()
             }
-            (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => {
-                Error::internal(format!("{doing}: the catalogue is damaged")).source(error).hint("restart dbsnap: it checks the file and lists the ways back")
-            }
+            (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Error::internal(format!("{doing}: the catalogue is damaged"))
+                .source(error)
+                .hint("restart dbsnap: it checks the file and lists the ways back"),
             _ => Error::internal(format!("{doing}: the catalogue cannot answer")).source(error),
         }
     }

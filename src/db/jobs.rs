@@ -21,7 +21,8 @@ use crate::{
     error::{Error, Result},
 };
 
-const COLUMNS: &str = "id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt, max_attempts,
+const COLUMNS: &str =
+    "id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt, max_attempts,
      run_after, cancel_requested, progress, error, created_at, started_at, finished_at";
 
 /// A worker's claim on running jobs.

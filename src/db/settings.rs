@@ -30,7 +30,8 @@ pub async fn set(db: &Db, name: &str, value: &str) -> Result<()> {
 
 pub async fn all(db: &Db) -> Result<BTreeMap<String, String>> {
     db.read("reading the settings", |db| {
-        let rows = query::all(db, "SELECT name, value FROM settings", &[], |row| Ok((row::plain(row, "name")?, row::plain(row, "value")?)))?;
+        let rows =
+            query::all(db, "SELECT name, value FROM settings", &[], |row| Ok((row::plain(row, "name")?, row::plain(row, "value")?)))?;
         Ok(rows.into_iter().collect())
     })
     .await

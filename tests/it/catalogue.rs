@@ -374,8 +374,8 @@ async fn many_workers_claim_each_job_once_and_no_key_twice_at_the_same_time() {
                 loop {
                     let lease = lease(&format!("worker-{worker}-{}", done.len()));
                     let Some((_, job)) = db::jobs::claim(&db, &lease, Moment::now(), 3).await.unwrap() else {
-                        let left = db::jobs::list(&db, HOME, &JobFilter { status: Some(JobStatus::Queued), ..Default::default() }, PageRequest::default());
-                        if left.await.unwrap().total == 0 {
+                        let queued = JobFilter { status: Some(JobStatus::Queued), ..Default::default() };
+                        if db::jobs::list(&db, HOME, &queued, PageRequest::default()).await.unwrap().total == 0 {
                             return done;
                         }
                         tokio::task::yield_now().await;
@@ -389,7 +389,9 @@ async fn many_workers_claim_each_job_once_and_no_key_twice_at_the_same_time() {
                     }
                     tokio::task::yield_now().await;
                     running.lock().unwrap().remove(&key);
-                    assert!(db::jobs::finish(&db, job.id, &lease.token, JobStatus::Completed, None, Moment::now()).await.unwrap().is_some());
+                    assert!(
+                        db::jobs::finish(&db, job.id, &lease.token, JobStatus::Completed, None, Moment::now()).await.unwrap().is_some()
+                    );
                     done.push(job.id);
                 }
             })

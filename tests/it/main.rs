@@ -4,4 +4,5 @@
 #![allow(clippy::disallowed_methods)]
 
 mod architecture;
+mod catalogue;
 mod stores;
