@@ -5,4 +5,5 @@
 
 mod architecture;
 mod catalogue;
+mod pipeline;
 mod stores;

@@ -1,0 +1,149 @@
+//! The keys that come from ENCRYPTION_KEY.
+//!
+//! PBKDF2 turns the passphrase and a salt into a master key. It is never used itself: every use has a subkey of its
+//! own, by HKDF-SHA256 with a distinct `info`. docs/format.md lists them.
+
+mod ring;
+mod text;
+
+use std::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use pbkdf2::Algorithm;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+pub use self::ring::KeyRing;
+use crate::{
+    domain::{manifest::ManifestMac, secret::Secret},
+    error::{Context, Error, Kind, Result},
+};
+
+/// The name of the key derivation function, as headers and manifests write it.
+pub const KDF_NAME: &str = "PBKDF2-HMAC-SHA256";
+/// The name of the manifest's MAC.
+pub const MAC_NAME: &str = "HMAC-SHA256";
+
+/// A key of AES-256 or HMAC-SHA256; wiped when dropped.
+pub(super) type Subkey = Zeroizing<[u8; 32]>;
+
+/// How a master key is derived from the passphrase. It is public: headers and manifests carry it in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kdf {
+    pub iterations: u32,
+    pub salt: [u8; 16],
+}
+
+impl Kdf {
+    pub const DEFAULT_ITERATIONS: u32 = 600_000;
+    /// What is accepted from outside: fewer would be weak, more would let a file keep a core busy for long.
+    const ACCEPTED: std::ops::RangeInclusive<u32> = 100_000..=10_000_000;
+
+    /// The default number of iterations with a fresh random salt.
+    pub fn generate() -> Self {
+        Self { iterations: Self::DEFAULT_ITERATIONS, salt: rand::random() }
+    }
+
+    /// Parameters read from a file. Errors when the function is another one, the iterations are out of bounds
+    /// (100,000 to 10,000,000), or the salt is not 16 bytes of hex.
+    pub fn from_outside(name: &str, iterations: u32, salt: &str) -> Result<Self> {
+        if name != KDF_NAME {
+            return Err(Error::validation(format!("key derivation '{}' is not known (only {KDF_NAME})", name.escape_debug())));
+        }
+        if !Self::ACCEPTED.contains(&iterations) {
+            return Err(Error::validation(format!("{iterations} key derivation iterations are outside 100000 to 10000000")));
+        }
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(salt, &mut bytes).context(Kind::Validation, || "the key derivation salt is not 16 bytes of hex".into())?;
+        Ok(Self { iterations, salt: bytes })
+    }
+
+    pub fn salt_hex(&self) -> String {
+        hex::encode(self.salt)
+    }
+}
+
+/// The key that a passphrase and a [`Kdf`] make. Wiped when dropped; `Debug` shows its id only.
+pub struct MasterKey {
+    secret: Subkey,
+    id: String,
+    kdf: Kdf,
+}
+
+impl MasterKey {
+    /// Takes 0.1 to 0.5 s of CPU by intention: call it where blocking is allowed.
+    ///
+    /// # Panics
+    /// When `kdf` has fewer than 1,000 iterations, which neither [`Kdf::generate`] nor [`Kdf::from_outside`] makes.
+    pub fn derive(passphrase: &Secret, kdf: Kdf) -> Self {
+        let mut secret = Subkey::default();
+        let params = pbkdf2::Params::new(kdf.iterations).expect("at least 1,000 iterations");
+        // Not the generic function: this one is compiled in its own crate, optimised in the dev profile too.
+        pbkdf2::pbkdf2_hmac_with_params(passphrase.expose().as_bytes(), &kdf.salt, Algorithm::Pbkdf2Sha256, params, &mut *secret);
+        let id = hex::encode(&expand(&secret, None, &[b"dbsnap/v1/key-id"])[..4]);
+        Self { secret, id, kdf }
+    }
+
+    /// A master key with a fresh random salt. Takes as long as [`MasterKey::derive`].
+    pub fn generate(passphrase: &Secret) -> Self {
+        Self::derive(passphrase, Kdf::generate())
+    }
+
+    /// 8 hex digits that tell keys apart, shown to people. They say nothing of the key.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn kdf(&self) -> &Kdf {
+        &self.kdf
+    }
+
+    /// The manifest's MAC over `bytes` (see `Manifest::mac_input`), with what is needed to check it later.
+    pub fn mac(&self, bytes: &[u8]) -> ManifestMac {
+        ManifestMac {
+            algorithm: MAC_NAME.to_owned(),
+            key_id: self.id.clone(),
+            kdf: KDF_NAME.to_owned(),
+            iterations: self.kdf.iterations,
+            salt: self.kdf.salt_hex(),
+            mac: hex::encode(self.hmac(bytes).finalize().into_bytes()),
+        }
+    }
+
+    /// Errors unless `mac`, in hex, is the MAC over `bytes`.
+    fn check_mac(&self, mac: &str, bytes: &[u8]) -> Result<()> {
+        let forged = || {
+            Error::validation(format!("the manifest was altered: its MAC does not verify under key {}", self.id))
+                .hint("do not trust this manifest")
+        };
+        let mac = hex::decode(mac).map_err(|_| forged())?;
+        self.hmac(bytes).verify_slice(&mac).map_err(|_| forged())
+    }
+
+    /// The key of one encrypted file: bound to its salt and to every byte before its first chunk.
+    pub(super) fn file_key(&self, file_salt: &[u8; 32], preamble: &[u8]) -> Subkey {
+        expand(&self.secret, Some(file_salt), &[b"dbsnap/v1/file", &Sha256::digest(preamble)])
+    }
+
+    fn text_key(&self) -> Subkey {
+        expand(&self.secret, None, &[b"dbsnap/v1/text"])
+    }
+
+    fn hmac(&self, bytes: &[u8]) -> Hmac<Sha256> {
+        let key = expand(&self.secret, None, &[b"dbsnap/v1/manifest"]);
+        Hmac::<Sha256>::new_from_slice(&*key).expect("HMAC takes keys of any length").chain_update(bytes)
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MasterKey({})", self.id)
+    }
+}
+
+fn expand(master: &Subkey, salt: Option<&[u8]>, info: &[&[u8]]) -> Subkey {
+    let mut key = Subkey::default();
+    Hkdf::<Sha256>::new(salt, &**master).expand_multi_info(info, &mut *key).expect("32 bytes are one HKDF block");
+    key
+}
