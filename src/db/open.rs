@@ -74,9 +74,7 @@ fn prepare(path: &Path, steps: &[&str]) -> Result<()> {
     make_private_dir(path.parent().unwrap_or(Path::new(".")))?;
     make_private_file(path)?;
     let doing = || format!("opening the catalogue {}", path.display());
-    let mut db = connect(path).context(Kind::Internal, doing)?;
-    check(&db, path)?;
-
+    let mut db = connect_checked(path)?;
     let version = version(&db).context(Kind::Internal, doing)?;
     if version > steps.len() {
         let known = steps.len();
@@ -106,14 +104,17 @@ fn make_private_file(path: &Path) -> Result<()> {
         .map_err(|error| error.hint("make the file writable for the user that runs dbsnap, or set DATABASE_PATH"))
 }
 
-/// Errors unless SQLite finds the file sound.
-fn check(db: &Connection, path: &Path) -> Result<()> {
-    let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+/// Connects. Errors unless SQLite finds the file sound.
+fn connect_checked(path: &Path) -> Result<Connection> {
+    let found = connect(path).and_then(|db| {
+        let answer: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok((db, answer))
+    });
     let reason = match found {
-        Ok(answer) if answer == "ok" => return Ok(()),
-        Ok(answer) => answer,
+        Ok((db, answer)) if answer == "ok" => return Ok(db),
+        Ok((_, answer)) => answer,
         Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => error.to_string(),
-        Err(error) => return Err(error).context(Kind::Internal, || format!("checking the catalogue {}", path.display())),
+        Err(error) => return Err(error).context(Kind::Internal, || format!("opening the catalogue {}", path.display())),
     };
     Err(Error::internal(format!("the catalogue {} is damaged: {}", path.display(), reason.trim())).hint(format!(
         "move it away (with its -wal and -shm files) and either put one of its own copies in its place{}, or run `dbsnap rebuild`, \
@@ -204,4 +205,109 @@ fn drop_old_copies(path: &Path) -> Result<()> {
         fs::remove_file(&old).context(Kind::Storage, || format!("removing the old copy {}", old.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const GOOD: &[&str] = &["CREATE TABLE a (x TEXT); INSERT INTO a VALUES ('kept');", "ALTER TABLE a ADD COLUMN y TEXT;"];
+
+    fn rows(path: &Path) -> Vec<String> {
+        let db = Connection::open(path).unwrap();
+        let mut statement = db.prepare("SELECT x FROM a").unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn the_list_of_migrations_is_the_folder_and_every_one_applies() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let texts: Vec<_> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        assert_eq!(texts, MIGRATIONS);
+        Migrations::new(MIGRATIONS.iter().map(|step| M::up(step)).collect()).validate().unwrap();
+    }
+
+    #[test]
+    fn the_bundled_sqlite_has_no_known_corruption_bug() {
+        assert!(rusqlite::version_number() >= 3_053_000, "SQLite {}", rusqlite::version());
+    }
+
+    #[test]
+    fn a_new_catalogue_is_private_and_in_wal_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/dbsnap.db");
+        prepare(&path, GOOD).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        let db = Connection::open(&path).unwrap();
+        assert_eq!(db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0)).unwrap(), "wal");
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_file_as_it_was_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dbsnap.db");
+        prepare(&path, &GOOD[..1]).unwrap();
+        // The second step works and the third does not: without the copy the file would be left between two versions.
+        let failed = prepare(&path, &[GOOD[0], "DELETE FROM a; ALTER TABLE a ADD COLUMN y TEXT;", "DROP TABLE missing;"]).unwrap_err();
+        let text = failed.to_string();
+        assert!(text.contains("cannot be brought to schema 3") && text.contains("no such table: missing"), "{text}");
+        assert!(text.contains("the file is as it was before"), "{text}");
+        assert_eq!(rows(&path), ["kept"]);
+        assert_eq!(version(&Connection::open(&path).unwrap()).unwrap(), 1);
+        assert_eq!(rows(&folder.path().join("dbsnap.db.before-v3.bak")), ["kept"]);
+        prepare(&path, GOOD).unwrap();
+    }
+
+    #[test]
+    fn the_last_three_copies_from_before_migrations_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dbsnap.db");
+        let steps: Vec<_> = GOOD.iter().copied().chain(std::iter::repeat_n("INSERT INTO a (x) VALUES ('more');", 4)).collect();
+        for known in 1..=steps.len() {
+            prepare(&path, &steps[..known]).unwrap();
+        }
+        let mut names: Vec<_> = copies(&path).iter().map(|copy| copy.file_name().unwrap().to_string_lossy().into_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["dbsnap.db.before-v4.bak", "dbsnap.db.before-v5.bak", "dbsnap.db.before-v6.bak"]);
+    }
+
+    #[test]
+    fn a_catalogue_of_a_newer_build_is_refused_untouched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dbsnap.db");
+        prepare(&path, &GOOD[..1]).unwrap();
+        prepare(&path, GOOD).unwrap();
+        let refused = prepare(&path, &GOOD[..1]).unwrap_err();
+        assert_eq!(refused.kind, Kind::Conflict);
+        let text = refused.to_string();
+        assert!(text.contains("newer dbsnap (schema 2; this one knows schema 1)") && text.contains("before-v2.bak"), "{text}");
+        assert_eq!(version(&Connection::open(&path).unwrap()).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_with_the_ways_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dbsnap.db");
+        prepare(&path, &GOOD[..1]).unwrap();
+        prepare(&path, GOOD).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let no_database =
+            b"these are not the bytes of a database, but more than a hundred of them, so that they look like a header to read".to_vec();
+        let mut page_overwritten = whole.clone();
+        page_overwritten[4096..].fill(0xa5);
+        for broken in [no_database, whole[..whole.len() / 2].to_vec(), page_overwritten] {
+            fs::write(&path, &broken).unwrap();
+            let text = prepare(&path, GOOD).unwrap_err().to_string();
+            for part in [path.to_str().unwrap(), "is damaged", "before-v2.bak", "dbsnap rebuild"] {
+                assert!(text.contains(part), "{part} is not in: {text}");
+            }
+            assert_eq!(fs::read(&path).unwrap(), broken, "the evidence stays");
+        }
+    }
 }
