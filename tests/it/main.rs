@@ -6,4 +6,5 @@
 mod architecture;
 mod catalogue;
 mod pipeline;
+mod config;
 mod stores;
