@@ -85,7 +85,8 @@ fn a_secret_can_come_from_a_file_but_not_from_two_places() {
 fn the_environment_wins_over_the_file_and_unknown_keys_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
-    fs::write(&file, r#"{"port": 4000, "autoDiscover": true, "pgBinDirs": ["/opt/a", "/opt/b"], "databasePath": "/srv/c.db", "tz": null}"#).unwrap();
+    fs::write(&file, r#"{"port": 4000, "autoDiscover": true, "pgBinDirs": ["/opt/a", "/opt/b"], "databasePath": "/srv/c.db", "tz": null}"#)
+        .unwrap();
     let config = read(&[("PORT", "5000")], folder.path()).unwrap();
     assert_eq!((config.port, config.auto_discover), (5000, true));
     assert_eq!(config.pg_bin_dirs, [Path::new("/opt/a"), Path::new("/opt/b")]);

@@ -5,6 +5,6 @@
 
 mod architecture;
 mod catalogue;
-mod pipeline;
 mod config;
+mod pipeline;
 mod stores;
