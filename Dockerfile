@@ -34,10 +34,7 @@ RUN apt-get update \
  && install -d -o dbsnap -g dbsnap -m 0700 /data
 COPY --from=build /src/target/release/dbsnap /usr/local/bin/dbsnap
 
-# Docker sets HOSTNAME to the container's id; the address to listen on must be said here.
-ENV HOSTNAME=0.0.0.0 \
-    PORT=3000 \
-    DATABASE_PATH=/data/dbsnap.db \
+ENV DATABASE_PATH=/data/dbsnap.db \
     BACKUP_STORAGE_PATH=/data/backups
 USER 10001:10001
 WORKDIR /data
