@@ -1,3 +1,7 @@
-//! The `dbsnap` command.
+//! Calls the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dbsnap::cli::main()
+}

@@ -1,1 +1,90 @@
 //! The command line, one file per subcommand.
+//!
+//! Exit codes: 0 done; 1 it failed, or a verification found damage; 2 the call or its input is not valid.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::Config,
+    error::{Error, Kind, Result},
+    logging,
+};
+
+mod backup;
+mod decrypt;
+mod export;
+mod healthcheck;
+mod import;
+mod input;
+mod rebuild;
+mod restore;
+mod terminal;
+mod verify;
+
+/// Backs up, verifies, restores and compares your databases.
+#[derive(Parser)]
+#[command(name = "dbsnap", version, arg_required_else_help = true, after_help = "Exit codes: 0 done, 1 failed or damaged, 2 not a valid call or input.\nConfiguration comes from the environment, see docs/configuration.md.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Verify(verify::Args),
+    Decrypt(decrypt::Args),
+    Rebuild(rebuild::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Healthcheck(healthcheck::Args),
+}
+
+/// Reads the command line and carries it out.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            eprintln!("dbsnap: the runtime could not be started: {cause}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("dbsnap: {error}");
+            exit_code(&error)
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Backup(args) => backup::run(args, load(false)?).await,
+        Command::Restore(args) => restore::run(args, load(false)?).await,
+        Command::Verify(args) => verify::run(args, load(false)?).await,
+        Command::Decrypt(args) => decrypt::run(args, load(false)?).await,
+        Command::Rebuild(args) => rebuild::run(args, load(false)?).await,
+        Command::Export(args) => export::run(args, load(false)?).await,
+        Command::Import(args) => import::run(args, load(false)?).await,
+        Command::Healthcheck(args) => healthcheck::run(args, load(false)?).await,
+    }
+}
+
+/// The configuration, with logs going to standard error: as configured for the server, only warnings for the others.
+fn load(server: bool) -> Result<Config> {
+    let config = Config::load()?;
+    logging::init(if server { &config.log_level } else { "error" }, config.log_format)?;
+    Ok(config)
+}
+
+fn exit_code(error: &Error) -> ExitCode {
+    match error.kind {
+        Kind::Validation | Kind::NotFound => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -174,11 +174,40 @@ pub async fn delete(db: &Db, organization: OrganizationId, id: BackupId) -> Resu
     .await
 }
 
-/// Every backup that is queued or running, of all organizations.
-pub async fn unfinished(db: &Db) -> Result<Vec<Backup>> {
+/// Every backup that is queued or running, with its organization.
+pub async fn unfinished(db: &Db) -> Result<Vec<(OrganizationId, Backup)>> {
     db.read("listing unfinished backups", |db| {
-        let sql = format!("SELECT {COLUMNS} FROM backups WHERE status IN ('queued', 'running') ORDER BY created_at, id");
-        query::all(db, &sql, &[], read)
+        let sql = format!("SELECT organization_id, {COLUMNS} FROM backups WHERE status IN ('queued', 'running') ORDER BY created_at, id");
+        query::all(db, &sql, &[], |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))
+    })
+    .await
+}
+
+/// How well the databases of an organization are protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protection {
+    /// Databases whose newest good backup is not older than asked.
+    pub recent: u64,
+    /// Databases without any good backup.
+    pub never: u64,
+    /// Bytes of all artifacts in all stores.
+    pub stored_bytes: u64,
+}
+
+/// Counts databases by their newest good backup; `since` is the age that counts as recent.
+pub async fn protection(db: &Db, organization: OrganizationId, since: Moment) -> Result<Protection> {
+    db.read("counting protected databases", move |db| {
+        let sql = "WITH good AS (SELECT d.id, MAX(b.created_at) AS newest FROM databases d JOIN projects p ON p.id = d.project_id
+                       LEFT JOIN backups b ON b.database_id = d.id AND b.status = 'completed' AND b.verify_state <> 'corrupt'
+                       WHERE p.organization_id = ?1 GROUP BY d.id)
+                   SELECT (SELECT COUNT(*) FROM good WHERE newest >= ?2) AS recent,
+                       (SELECT COUNT(*) FROM good WHERE newest IS NULL) AS never,
+                       (SELECT COALESCE(SUM(a.stored_size), 0) FROM artifacts a JOIN backups b ON b.id = a.backup_id WHERE b.organization_id = ?1) AS stored";
+        let read = |row: &Row<'_>| {
+            Ok(Protection { recent: row::count(row, "recent")?, never: row::count(row, "never")?, stored_bytes: row::count(row, "stored")? })
+        };
+        let found = query::first(db, sql, &[text(organization), since.0.into()], read)?;
+        found.ok_or_else(|| Error::internal("a count without a row").into())
     })
     .await
 }

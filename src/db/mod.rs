@@ -49,6 +49,30 @@ impl Db {
         self.read("reading the catalogue", |db| Ok(db.query_row("SELECT COUNT(*) FROM organizations", [], |_| Ok(()))?)).await
     }
 
+    /// Errors with the first findings when the file is damaged.
+    pub async fn check_integrity(&self) -> Result<()> {
+        let findings = self
+            .read("checking the catalogue", |db| {
+                let mut statement = db.prepare("PRAGMA integrity_check(5)")?;
+                let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+                Ok(rows.collect::<Result<Vec<_>, _>>()?)
+            })
+            .await?;
+        if findings == ["ok"] {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Database, format!("the catalogue {} is damaged: {}", self.path.display(), findings.join("; ")))
+            .hint("restore one of its own backups in the same folder, or run `dbsnap rebuild` with a new DATABASE_PATH"))
+    }
+
+    /// Compacts the file; writers wait meanwhile.
+    pub async fn vacuum(&self) -> Result<()> {
+        let doing = "compacting the catalogue";
+        let connection = self.writer.get().await.map_err(|cause| unavailable(doing, cause))?;
+        let done = connection.interact(|connection| connection.execute_batch("VACUUM")).await.map_err(|cause| unavailable(doing, cause))?;
+        done.map_err(|cause| Fault::from(cause).explain(doing))
+    }
+
     /// Runs queries on one read-only connection. `doing` says what for, for the error.
     async fn read<T: Send + 'static>(
         &self,

@@ -55,6 +55,15 @@ pub async fn insert(db: &Db, organization: OrganizationId, restore: &Restore) ->
     .await
 }
 
+/// True while a queued or running restore reads this backup.
+pub async fn reading(db: &Db, backup: BackupId) -> Result<bool> {
+    db.read("looking for restores of the backup", move |db| {
+        let sql = "SELECT 1 FROM restores WHERE backup_id = ?1 AND status IN ('queued', 'running')";
+        Ok(query::first(db, sql, &[text(backup)], |_| Ok(()))?.is_some())
+    })
+    .await
+}
+
 pub async fn get(db: &Db, organization: OrganizationId, id: RestoreId) -> Result<Restore> {
     db.read("reading the restore", move |db| {
         let sql = format!("SELECT {COLUMNS} FROM restores WHERE organization_id = ?1 AND id = ?2");

@@ -1,1 +1,104 @@
 //! The use cases. Each takes the context and the actor, and asks for permission before it acts.
+//!
+//! Services compose engines, stores, the pipeline and the catalogue, which know nothing of each other.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    db::Db,
+    domain::{
+        events::Event,
+        ids::{JobId, OrganizationId},
+        job::{Job, JobKind, JobStatus},
+        run::Run,
+        time::Moment,
+    },
+    error::Result,
+    pipeline::keys::KeyRing,
+};
+
+pub mod audit;
+pub mod backup;
+pub mod databases;
+pub mod jobs;
+pub mod keys;
+pub mod manifests;
+pub mod rebuild;
+pub mod restore;
+pub mod secrets;
+pub mod stores;
+pub mod system;
+pub mod transfer;
+pub mod verify;
+
+/// What the running product is made of. One per process, shared.
+pub struct Ctx {
+    pub config: Config,
+    pub db: Db,
+    pub keys: KeyRing,
+    pub events: broadcast::Sender<Event>,
+    /// Woken when a job was queued.
+    pub queued: Notify,
+    /// How to cancel the jobs that run in this process.
+    pub running: Mutex<HashMap<JobId, CancellationToken>>,
+    /// Made once per data directory; written into manifests.
+    pub instance_id: String,
+    pub started_at: Moment,
+    pub shutdown: CancellationToken,
+}
+
+impl Ctx {
+    /// Tells the event stream; nobody listening is no error.
+    pub fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// Where jobs spool: one private folder per job inside the data directory.
+    pub fn scratch_root(&self) -> PathBuf {
+        self.config.data_dir.join("scratch")
+    }
+
+    /// Where uploads wait for their restore.
+    pub fn uploads(&self) -> PathBuf {
+        self.config.data_dir.join("uploads")
+    }
+}
+
+/// Does a job's work. On `Ok` the backup or restore row says completed.
+pub async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: Run) -> Result<()> {
+    match job.kind {
+        JobKind::Backup => backup::execute::execute(ctx, organization, job, &run).await,
+        JobKind::Restore => restore::execute::execute(ctx, organization, job, &run).await,
+        JobKind::Verify => verify::execute(ctx, organization, job, &run).await,
+    }
+}
+
+/// Brings the rows that belong to a job in line with how it ended, when it did not complete.
+pub async fn settle(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()> {
+    match job.kind {
+        JobKind::Backup => backup::execute::settle(ctx, organization, job, outcome, error).await,
+        JobKind::Restore => restore::execute::settle(ctx, organization, job, outcome, error).await,
+        JobKind::Verify => Ok(()),
+    }
+}
+
+/// At start, before any job runs: finishes or removes what an earlier process left half done.
+pub async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
+    let scratch = ctx.scratch_root();
+    match tokio::fs::remove_dir_all(&scratch).await {
+        Ok(()) => {}
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+        Err(cause) => tracing::warn!(path = %scratch.display(), %cause, "old temporary files could not be removed"),
+    }
+    stores::sweep(ctx).await?;
+    backup::recover::recover(ctx).await?;
+    restore::upload::expire(ctx).await
+}

@@ -1,0 +1,105 @@
+//! What commands take: settings as `name=value`, a manifest or a file, the key from the environment.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    domain::{
+        artifact::Artifact,
+        database::Settings,
+        ids::StoreId,
+        manifest::Manifest,
+        run::{Observer, Run},
+    },
+    engines::Engine,
+    error::{Context, Error, Kind, Result},
+    pipeline::keys::KeyRing,
+    services::{keys, manifests, manifests::Seal, rebuild},
+    stores::{self, Store},
+};
+
+/// `name=value` pairs as settings; a name that comes twice makes a list.
+pub fn options(pairs: &[String]) -> Result<Settings> {
+    let mut options = Map::new();
+    for pair in pairs {
+        let (name, value) = pair.split_once('=').ok_or_else(|| Error::validation(format!("the option '{pair}' has no value")).hint("write it as name=value"))?;
+        match options.get_mut(name) {
+            None => {
+                options.insert(name.to_owned(), Value::from(value));
+            }
+            Some(Value::Array(values)) => values.push(Value::from(value)),
+            Some(first) => *first = Value::Array(vec![first.clone(), Value::from(value)]),
+        }
+    }
+    Ok(options)
+}
+
+/// The options an engine knows, one per line, for `--help`-like errors.
+pub fn known_options(engine: &dyn Engine, restore: bool) -> String {
+    let fields = if restore { engine.info().restore_options } else { engine.info().dump_options };
+    fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The key ring made from ENCRYPTION_KEY; `None` when it is not set.
+pub async fn key_ring(config: &Config) -> Result<Option<KeyRing>> {
+    match &config.encryption_key {
+        Some(passphrase) => keys::standalone(passphrase.clone()).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Surroundings of a command: ends on Ctrl-C, spools in a temporary folder that goes with the returned value.
+pub fn surroundings(config: &Config, observer: Arc<dyn Observer>) -> Result<(Run, TempDir)> {
+    let scratch = tempfile::Builder::new().prefix("dbsnap-").tempdir().context(Kind::Storage, || "making a temporary folder".into())?;
+    let cancel = CancellationToken::new();
+    let run = Run { cancel: cancel.clone(), observer, scratch: scratch.path().to_owned(), tool_dirs: config.pg_bin_dirs.clone() };
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            cancel.cancel();
+        }
+    });
+    Ok((run, scratch))
+}
+
+/// A local folder as a store.
+pub fn folder_store(folder: &Path) -> Result<Arc<dyn Store>> {
+    let mut settings = Map::new();
+    settings.insert("path".into(), Value::from(folder.to_string_lossy().into_owned()));
+    stores::find("local")?.open(&settings)
+}
+
+/// A backup in a folder, by its manifest.
+pub struct Found {
+    pub manifest: Manifest,
+    pub seal: Seal,
+    pub artifacts: Vec<Artifact>,
+    pub store: Arc<dyn Store>,
+}
+
+/// True when the path names a manifest rather than an artifact.
+pub fn is_manifest(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".manifest.json")
+}
+
+/// Reads a manifest and finds its artifacts beside it.
+pub async fn open_manifest(path: &Path, keys: Option<&KeyRing>) -> Result<Found> {
+    let path = existing(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let key = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let store = folder_store(folder)?;
+    let (manifest, seal) = manifests::fetch(store.as_ref(), &key, keys).await?;
+    let artifacts = rebuild::artifacts(&manifest, &key, StoreId::LOCAL);
+    Ok(Found { manifest, seal, artifacts, store })
+}
+
+/// The path, absolute. Errors when there is nothing.
+pub fn existing(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().context(Kind::Validation, || format!("opening {}", path.display()))
+}

@@ -1,0 +1,128 @@
+//! `dbsnap restore`: a backup or a dump file into a database, without a server or a catalogue.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use serde_json::{Value, json};
+
+use super::{input, terminal::Terminal};
+use crate::{
+    config::Config,
+    domain::{
+        artifact::TableCount,
+        database::Settings,
+        fields::validate,
+        restore::{RestoreContent, RestoreMode, RestorePlan},
+    },
+    engines::{self, DumpSource, Engine, RestoreRequest},
+    error::{Context, Error, Kind, Result},
+    pipeline::Limits,
+    services::restore::{self, source, upload},
+};
+
+/// Restore a backup or a dump file into a database; needs no server.
+///
+/// The whole input is read and proven intact before anything is changed.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  dbsnap restore --from backups/shop_manual_20251116_143022_abc123.manifest.json --url postgresql://app:secret@localhost/shop_copy")]
+pub struct Args {
+    /// A manifest, or an artifact or any dump file by itself.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// The target. Prefer the environment variable: other users of this machine can read command lines.
+    #[arg(long, env = "DBSNAP_URL", hide_env_values = true)]
+    url: String,
+    /// new: into a database that does not exist yet; drop: replace it; clean: drop its restored objects first; append: add.
+    #[arg(long, default_value = "new")]
+    mode: RestoreMode,
+    /// all, schema or data.
+    #[arg(long, default_value = "all")]
+    content: RestoreContent,
+    /// Only these tables, as name or schema.name.
+    #[arg(long, value_delimiter = ',')]
+    tables: Vec<String>,
+    /// End other connections to the target.
+    #[arg(long)]
+    end_connections: bool,
+    /// An option of the engine, such as jobs=4; repeat it for more.
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    options: Vec<String>,
+    /// Do not ask before an existing database is changed.
+    #[arg(long)]
+    yes: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Show every log line.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
+    let (engine, settings) = engines::from_url(&args.url)?;
+    let settings = validate(engine.info().connection, &settings)?;
+    let plan = RestorePlan {
+        mode: args.mode,
+        content: args.content,
+        tables: args.tables.clone(),
+        end_connections: args.end_connections,
+        engine: input::options(&args.options)?,
+        ..RestorePlan::default()
+    };
+    let plan = restore::check_plan(engine, plan).map_err(|error| error.hint(format!("options of {}: {}", engine.info().label, input::known_options(engine, true))))?;
+    let (source, expected, source_engine) = open(&args, &config).await?;
+    if source_engine != engine.info().id {
+        return Err(Error::validation(format!("a {source_engine} dump cannot be restored into {}", engine.info().label)));
+    }
+    if plan.mode != RestoreMode::New && !args.yes {
+        confirm(engine, &settings, plan.mode)?;
+    }
+    let terminal = Terminal::new(args.verbose);
+    let (run, _scratch) = input::surroundings(&config, terminal.clone())?;
+    let outcome = engine.restore(RestoreRequest { settings: &settings, plan: &plan, source: source.as_ref(), expected: &expected }, &run).await;
+    terminal.done();
+    let outcome = outcome?;
+    let rows: u64 = outcome.tables.iter().map(|table| table.rows).sum();
+    if args.json {
+        println!("{}", json!({ "target": engine.address(&settings), "rows": rows, "tables": outcome.tables, "warnings": outcome.warnings }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for warning in &outcome.warnings {
+        eprintln!("warn: {warning}");
+    }
+    println!("Restored into {}: {rows} rows in {} tables, counted afterwards.", engine.address(&settings), outcome.tables.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is restored: its source, the promised counts, its engine.
+async fn open(args: &Args, config: &Config) -> Result<(Box<dyn DumpSource>, Vec<TableCount>, String)> {
+    let keys = input::key_ring(config).await?;
+    if input::is_manifest(&args.from) {
+        let found = input::open_manifest(&args.from, keys.as_ref()).await?;
+        let source = source::Stored { store: found.store, artifacts: found.artifacts, keys };
+        return Ok((Box::new(source), found.manifest.tables, found.manifest.engine));
+    }
+    let path = input::existing(&args.from)?;
+    // The file is the operator's own: no cap but the disk's.
+    let found = upload::recognise(&path, keys.as_ref(), Limits::default()).await?;
+    let source = source::File { path, format: found.format, keys, limits: Limits::default() };
+    Ok((Box::new(source), Vec::new(), found.engine.info().id.to_owned()))
+}
+
+/// Has the target's name typed. Errors when there is nobody to ask.
+fn confirm(engine: &dyn Engine, settings: &Settings, mode: RestoreMode) -> Result<()> {
+    let target = settings.get(engine.info().target_field).and_then(Value::as_str).unwrap_or_default();
+    let address = engine.address(settings);
+    let unconfirmed = |context: String| Error::validation(context).hint("pass --yes to go on without asking");
+    if !std::io::stdin().is_terminal() {
+        return Err(unconfirmed(format!("mode {mode} changes the existing {address}, and there is no terminal to confirm it at")));
+    }
+    eprint!("This changes {address} (mode {mode}). Type {target} to go on: ");
+    std::io::stderr().flush().context(Kind::Internal, || "asking for confirmation".into())?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context(Kind::Internal, || "reading the confirmation".into())?;
+    if answer.trim() == target { Ok(()) } else { Err(unconfirmed("not confirmed: nothing was changed".into())) }
+}

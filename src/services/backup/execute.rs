@@ -1,0 +1,116 @@
+//! A backup job's work, and what its row says about it.
+
+use std::sync::Arc;
+
+use super::{check_options, new_row, produce, status_for};
+use crate::{
+    db,
+    domain::{
+        backup::{Backup, BackupStatus, BackupType},
+        database::{Database, Settings},
+        events::Event,
+        ids::{BackupId, OrganizationId},
+        job::{Job, JobStatus},
+        naming,
+        run::Run,
+        time::Moment,
+    },
+    engines,
+    error::{Error, Result},
+    services::{Ctx, databases, stores},
+};
+
+/// Runs the backup of a job. A retry is a new backup: the row of the attempt before keeps its end and its reason.
+pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
+    let id = job.backup_id.ok_or_else(|| Error::internal("a backup job without a backup"))?;
+    let mut backup = db::backups::get(&ctx.db, organization, id).await?;
+    if backup.status == BackupStatus::Completed {
+        // The process ended between the catalogue row and the end of the job.
+        return Ok(());
+    }
+    let database_id = backup.database_id.ok_or_else(|| Error::conflict(format!("the database '{}' was removed", backup.database_name)))?;
+    let database = db::databases::get(&ctx.db, organization, database_id).await?;
+    if backup.status.is_over() {
+        backup = Backup { job_id: Some(job.id), ..new_row(&database, backup.kind, backup.options) };
+        db::backups::insert(&ctx.db, organization, &backup).await?;
+        db::jobs::set_backup(&ctx.db, job.id, backup.id).await?;
+    }
+    let settings = databases::open_settings(ctx, &database)?;
+    perform(ctx, organization, &database, &settings, backup, run).await
+}
+
+/// Takes a safety backup of `settings` before a restore overwrites it, inside the restore's own job.
+pub(in crate::services) async fn safety(ctx: &Arc<Ctx>, organization: OrganizationId, database: &Database, settings: &Settings, job: &Job, run: &Run) -> Result<BackupId> {
+    let options = check_options(database, None)?;
+    let backup = Backup { job_id: Some(job.id), ..new_row(database, BackupType::Safety, options) };
+    let id = backup.id;
+    db::backups::insert(&ctx.db, organization, &backup).await?;
+    match perform(ctx, organization, database, settings, backup, run).await {
+        Ok(()) => Ok(id),
+        Err(error) => {
+            let status = if error.is_cancelled() { BackupStatus::Cancelled } else { BackupStatus::Failed };
+            finish(ctx, id, status, Some(&error.to_string())).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Marks the row of a job that did not complete.
+pub(in crate::services) async fn settle(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()> {
+    // The job is read again: a retry has moved it to another backup since it was claimed.
+    let job = db::jobs::get(&ctx.db, organization, job.id).await?;
+    let Some(id) = job.backup_id else { return Ok(()) };
+    let backup = db::backups::get(&ctx.db, organization, id).await?;
+    if backup.status.is_over() {
+        return Ok(());
+    }
+    finish(ctx, id, status_for(outcome), error).await
+}
+
+async fn finish(ctx: &Ctx, id: BackupId, status: BackupStatus, error: Option<&str>) -> Result<()> {
+    db::backups::finish(&ctx.db, id, status, error, Moment::now()).await?;
+    ctx.tell(Event::Backup { backup_id: id, status });
+    Ok(())
+}
+
+async fn perform(ctx: &Arc<Ctx>, organization: OrganizationId, database: &Database, settings: &Settings, mut backup: Backup, run: &Run) -> Result<()> {
+    let started_at = Moment::now();
+    db::backups::mark_running(&ctx.db, backup.id, started_at).await?;
+    ctx.tell(Event::Backup { backup_id: backup.id, status: BackupStatus::Running });
+    run.info(format!("backup {} of '{}' begins", backup.id, database.name));
+    let store = stores::open(ctx, organization, backup.store_id).await?;
+    let plan = produce::Plan {
+        id: backup.id,
+        database: &database.name,
+        kind: backup.kind,
+        engine: engines::find(&database.engine)?,
+        settings,
+        options: &backup.options,
+        started_at,
+        instance_id: &ctx.instance_id,
+        store_id: backup.store_id,
+        folder: Some(naming::folder(&database.name, started_at)),
+    };
+    let produced = produce::produce(&plan, store.as_ref(), Some(&ctx.keys), run).await?;
+    adopt(&mut backup, produced);
+    backup.started_at = Some(started_at);
+    db::backups::complete(&ctx.db, &backup).await?;
+    ctx.tell(Event::Backup { backup_id: backup.id, status: BackupStatus::Completed });
+    run.info(format!("backup complete: {} rows in {} tables, {} bytes stored", backup.rows(), backup.tables.len(), backup.stored_size()));
+    Ok(())
+}
+
+/// Takes over what a manifest says.
+pub(super) fn adopt(backup: &mut Backup, produced: produce::Produced) {
+    let manifest = produced.manifest;
+    backup.status = BackupStatus::Completed;
+    backup.finished_at = Some(manifest.finished_at);
+    backup.moment = Some(manifest.moment);
+    backup.server_version = Some(manifest.server_version);
+    backup.tool_version = manifest.tool_version;
+    backup.warnings = manifest.warnings;
+    backup.tables = manifest.tables;
+    backup.manifest_key = Some(produced.manifest_key);
+    backup.artifacts = produced.artifacts;
+    backup.error = None;
+}

@@ -1,0 +1,194 @@
+//! Backups: asked for, listed, cancelled, pinned, deleted, downloaded.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Ctx, audit, jobs, stores};
+use crate::{
+    db,
+    domain::{
+        artifact::ArtifactKind,
+        backup::{Backup, BackupOptions, BackupStatus, BackupType, VerifyState},
+        database::Database,
+        fields::validate,
+        filter::BackupFilter,
+        ids::{BackupId, DatabaseId, JobId},
+        job::{Job, JobKind, JobStatus, LogLevel, LogLine},
+        page::{Page, PageRequest},
+        permissions::{Actor, Permission},
+        time::Moment,
+    },
+    engines,
+    error::{Error, Result},
+};
+
+mod download;
+pub mod execute;
+pub mod produce;
+pub(super) mod recover;
+
+pub(super) use download::open;
+pub use download::{Download, download};
+
+/// Asks for a backup. Without `options` the database's own are used.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupRequest {
+    pub database_id: DatabaseId,
+    #[serde(default)]
+    pub options: Option<BackupOptions>,
+}
+
+pub async fn list(ctx: &Ctx, actor: &Actor, filter: &BackupFilter, page: PageRequest) -> Result<Page<Backup>> {
+    actor.require(Permission::View)?;
+    db::backups::list(&ctx.db, actor.organization_id, filter, page).await
+}
+
+pub async fn get(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<Backup> {
+    actor.require(Permission::View)?;
+    db::backups::get(&ctx.db, actor.organization_id, id).await
+}
+
+/// Queues a backup. Errors with `CONFLICT` while one of the same database is queued or running.
+pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: BackupRequest) -> Result<Backup> {
+    actor.require(Permission::RunBackups)?;
+    let database = db::databases::get(&ctx.db, actor.organization_id, request.database_id).await?;
+    let options = check_options(&database, request.options)?;
+    let filter = BackupFilter { database_id: Some(database.id), ..BackupFilter::default() };
+    let newest = db::backups::list(&ctx.db, actor.organization_id, &filter, PageRequest { page: 1, limit: 1 }).await?;
+    if let Some(running) = newest.items.first().filter(|backup| !backup.status.is_over()) {
+        return Err(Error::conflict(format!("a backup of '{}' is already {}", database.name, running.status))
+            .hint(format!("wait for backup {} or cancel it", running.id)));
+    }
+    let mut backup = new_row(&database, BackupType::Manual, options);
+    let job = jobs::new(JobKind::Backup, ctx);
+    let job = Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key: Some(format!("backup:{}", database.id)), ..job };
+    backup.job_id = Some(job.id);
+    db::backups::insert(&ctx.db, actor.organization_id, &backup).await?;
+    jobs::enqueue(ctx, actor, job).await?;
+    audit::record(ctx, actor, "backup.start", backup.id, json!({ "database": database.name })).await?;
+    Ok(backup)
+}
+
+/// Cancels a queued or running backup. Errors with `CONFLICT` when it is over.
+pub async fn cancel(ctx: &Arc<Ctx>, actor: &Actor, id: BackupId) -> Result<Backup> {
+    actor.require(Permission::RunBackups)?;
+    let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
+    if backup.status.is_over() {
+        return Err(Error::conflict(format!("the backup is already {}", backup.status)));
+    }
+    jobs::request_cancel(ctx, actor, job_of(&backup)?).await?;
+    audit::record(ctx, actor, "backup.cancel", id, Value::Null).await?;
+    db::backups::get(&ctx.db, actor.organization_id, id).await
+}
+
+/// Keeps a backup from ever being deleted by retention, or lets go of it.
+pub async fn pin(ctx: &Ctx, actor: &Actor, id: BackupId, pinned: bool) -> Result<Backup> {
+    actor.require(Permission::RunBackups)?;
+    db::backups::get(&ctx.db, actor.organization_id, id).await?;
+    db::backups::set_pinned(&ctx.db, actor.organization_id, id, pinned).await?;
+    audit::record(ctx, actor, if pinned { "backup.pin" } else { "backup.unpin" }, id, Value::Null).await?;
+    db::backups::get(&ctx.db, actor.organization_id, id).await
+}
+
+/// Queues a verification of the stored artifacts.
+pub async fn verify(ctx: &Arc<Ctx>, actor: &Actor, id: BackupId) -> Result<Job> {
+    actor.require(Permission::RunBackups)?;
+    let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
+    if backup.status != BackupStatus::Completed {
+        return Err(Error::conflict(format!("the backup is {}: only a completed one can be verified", backup.status)));
+    }
+    let job = jobs::new(JobKind::Verify, ctx);
+    let job = Job { database_id: backup.database_id, backup_id: Some(id), exclusive_key: Some(format!("verify:{id}")), ..job };
+    audit::record(ctx, actor, "backup.verify", id, Value::Null).await?;
+    jobs::enqueue(ctx, actor, job).await
+}
+
+/// Deletes a backup: its artifacts, its manifest, then its row. When the store refuses, the row stays.
+/// Errors with `CONFLICT` while it runs, is pinned, or is being restored.
+pub async fn delete(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<()> {
+    actor.require(Permission::DeleteBackups)?;
+    let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
+    if !backup.status.is_over() {
+        return Err(Error::conflict(format!("the backup is {}", backup.status)).hint("cancel it first"));
+    }
+    if backup.pinned {
+        return Err(Error::conflict("the backup is pinned").hint("unpin it first"));
+    }
+    if db::restores::reading(&ctx.db, id).await? {
+        return Err(Error::conflict("a restore reads this backup").hint("wait for the restore to end"));
+    }
+    let store = stores::open(ctx, actor.organization_id, backup.store_id).await?;
+    // The manifest goes first: what it vouched for is then an orphan, never a backup with missing artifacts.
+    for key in backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)) {
+        store.delete(key).await.map_err(|error| error.while_doing(format!("deleting {key}")))?;
+    }
+    db::backups::delete(&ctx.db, actor.organization_id, id).await?;
+    audit::record(ctx, actor, "backup.delete", id, json!({ "database": backup.database_name })).await
+}
+
+/// The log of the job that made it, after line `after_seq`.
+pub async fn logs(ctx: &Ctx, actor: &Actor, id: BackupId, min_level: Option<LogLevel>, after_seq: i64) -> Result<Vec<LogLine>> {
+    let backup = get(ctx, actor, id).await?;
+    match backup.job_id {
+        Some(job) => db::logs::list(&ctx.db, job, after_seq, min_level, 1000).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Options checked against the engine. Errors with every field that is not valid.
+fn check_options(database: &Database, options: Option<BackupOptions>) -> Result<BackupOptions> {
+    let mut options = options.unwrap_or_else(|| database.backup_options.clone());
+    if options.artifacts != [ArtifactKind::Dump] {
+        return Err(Error::validation("artifacts must be [\"dump\"]: this version makes no snapshots yet"));
+    }
+    options.engine = validate(engines::find(&database.engine)?.info().dump_options, &options.engine)?;
+    Ok(options)
+}
+
+/// A queued backup's row.
+fn new_row(database: &Database, kind: BackupType, options: BackupOptions) -> Backup {
+    Backup {
+        id: BackupId::new(),
+        database_id: Some(database.id),
+        database_name: database.name.clone(),
+        engine: database.engine.clone(),
+        kind,
+        status: BackupStatus::Queued,
+        store_id: database.store_id,
+        job_id: None,
+        pinned: false,
+        verify_state: VerifyState::Unverified,
+        verified_at: None,
+        created_at: Moment::now(),
+        started_at: None,
+        finished_at: None,
+        moment: None,
+        server_version: None,
+        tool_version: None,
+        manifest_key: None,
+        error: None,
+        warnings: Vec::new(),
+        options,
+        tables: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}
+
+fn job_of(backup: &Backup) -> Result<JobId> {
+    backup.job_id.ok_or_else(|| Error::conflict("no job belongs to this backup: it was found in a store"))
+}
+
+/// The backup status that goes with how a job ended.
+pub(super) fn status_for(outcome: JobStatus) -> BackupStatus {
+    match outcome {
+        JobStatus::Queued => BackupStatus::Queued,
+        JobStatus::Running => BackupStatus::Running,
+        JobStatus::Completed => BackupStatus::Completed,
+        JobStatus::Failed => BackupStatus::Failed,
+        JobStatus::Cancelled => BackupStatus::Cancelled,
+        JobStatus::Interrupted => BackupStatus::Interrupted,
+    }
+}

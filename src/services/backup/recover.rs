@@ -1,0 +1,75 @@
+//! After a crash: every unfinished backup is completed from its manifest, or removed from its store.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::{execute, produce::Produced};
+use crate::{
+    db,
+    domain::{
+        backup::Backup,
+        ids::OrganizationId,
+        naming,
+    },
+    error::Result,
+    services::{Ctx, manifests, rebuild, stores},
+    stores::Store,
+};
+
+/// Brings catalogue and stores into agreement. The rows of jobs that were cut are settled by the queue afterwards.
+pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
+    for (organization, backup) in db::backups::unfinished(&ctx.db).await? {
+        if let Err(error) = recover_one(ctx, organization, backup.clone()).await {
+            // The store may be away for now; the row is then marked interrupted and the files are found by `rebuild`.
+            tracing::warn!(backup = %backup.id, %error, "what an interrupted backup left in its store could not be looked at");
+        }
+    }
+    Ok(())
+}
+
+async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: Backup) -> Result<()> {
+    // It never started: it wrote nothing.
+    let Some(started_at) = backup.started_at else { return Ok(()) };
+    let store = stores::open(ctx, organization, backup.store_id).await?;
+    let stem = naming::stem(&backup.database_name, backup.kind, started_at, backup.id);
+    let prefix = format!("{}/{stem}.", naming::folder(&backup.database_name, started_at));
+    let manifest_key = format!("{}/{}", naming::folder(&backup.database_name, started_at), naming::manifest_file(&stem));
+
+    if let Some(produced) = complete_in_store(ctx, store.as_ref(), &backup, &manifest_key).await? {
+        execute::adopt(&mut backup, produced);
+        db::backups::complete(&ctx.db, &backup).await?;
+        tracing::info!(backup = %backup.id, "the process ended between the manifest and the catalogue: the backup is complete and was taken over");
+        return Ok(());
+    }
+    let mut leftovers = Vec::new();
+    let mut listing = store.list(&prefix);
+    while let Some(object) = listing.next().await {
+        leftovers.push(object?.key);
+    }
+    for key in leftovers {
+        store.delete(&key).await?;
+        tracing::info!(backup = %backup.id, key, "removed what an interrupted backup left");
+    }
+    Ok(())
+}
+
+/// The backup as its manifest tells it, when the manifest is there, authentic, and every artifact is there in full size.
+/// The manifest is written after each artifact was read back, so the sizes are proof enough here.
+async fn complete_in_store(ctx: &Ctx, store: &dyn Store, backup: &Backup, manifest_key: &str) -> Result<Option<Produced>> {
+    if store.stat(manifest_key).await?.is_none() {
+        return Ok(None);
+    }
+    let (manifest, _) = manifests::fetch(store, manifest_key, Some(&ctx.keys)).await?;
+    if manifest.backup_id != backup.id {
+        return Ok(None);
+    }
+    for artifact in &manifest.artifacts {
+        let key = manifests::beside(manifest_key, &artifact.file);
+        if store.stat(&key).await?.is_none_or(|object| object.size != artifact.stored_size) {
+            return Ok(None);
+        }
+    }
+    let artifacts = rebuild::artifacts(&manifest, manifest_key, backup.store_id);
+    Ok(Some(Produced { manifest, manifest_key: manifest_key.to_owned(), artifacts }))
+}

@@ -1,0 +1,294 @@
+//! Configured databases: add, change, remove, test.
+
+use std::{path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{Ctx, audit, secrets};
+use crate::{
+    db,
+    domain::{
+        backup::{Backup, BackupOptions, BackupStatus},
+        database::{Database, Probe, Settings},
+        fields::validate,
+        filter::DatabaseFilter,
+        ids::{BackupId, DatabaseId, OrganizationId, ProjectId, StoreId},
+        page::{Page, PageRequest},
+        permissions::{Actor, Permission},
+        run::{Run, Silent},
+        time::Moment,
+    },
+    engines::{self, Engine},
+    error::{Error, Kind, Result},
+};
+
+/// A database as a person or a program describes it. A secret setting that is absent in an update stays as it is.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseInput {
+    pub name: String,
+    #[schema(example = "postgresql")]
+    pub engine: String,
+    /// The engine's connection fields, see `/api/engines`.
+    #[schema(value_type = Object)]
+    pub settings: Settings,
+    #[serde(default)]
+    pub store_id: Option<StoreId>,
+    #[serde(default)]
+    pub backup_options: Option<BackupOptions>,
+}
+
+/// A backup in one line.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupBrief {
+    pub id: BackupId,
+    pub status: BackupStatus,
+    pub created_at: Moment,
+    pub finished_at: Option<Moment>,
+    /// Bytes in the store.
+    pub stored_size: u64,
+    pub error: Option<String>,
+}
+
+impl From<&Backup> for BackupBrief {
+    fn from(backup: &Backup) -> Self {
+        Self {
+            id: backup.id,
+            status: backup.status,
+            created_at: backup.created_at,
+            finished_at: backup.finished_at,
+            stored_size: backup.stored_size(),
+            error: backup.error.clone(),
+        }
+    }
+}
+
+/// A database as it may be shown: without secrets.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseView {
+    pub id: DatabaseId,
+    pub name: String,
+    pub engine: String,
+    pub engine_label: &'static str,
+    /// Where it is, without secrets.
+    pub address: String,
+    #[schema(value_type = Object)]
+    pub settings: Settings,
+    /// Names of the secret settings that are set.
+    pub secrets_set: Vec<&'static str>,
+    pub store_id: StoreId,
+    pub backup_options: BackupOptions,
+    pub created_at: Moment,
+    pub updated_at: Moment,
+    pub last_backup: Option<BackupBrief>,
+    pub last_good: Option<BackupBrief>,
+}
+
+pub async fn list(ctx: &Ctx, actor: &Actor, filter: &DatabaseFilter, page: PageRequest) -> Result<Page<DatabaseView>> {
+    actor.require(Permission::View)?;
+    let found = db::databases::list(&ctx.db, actor.organization_id, filter, page).await?;
+    let mut items = Vec::with_capacity(found.items.len());
+    for database in found.items {
+        items.push(view(ctx, actor.organization_id, database).await?);
+    }
+    Ok(Page { items, page: found.page, limit: found.limit, total: found.total })
+}
+
+pub async fn get(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<DatabaseView> {
+    actor.require(Permission::View)?;
+    view(ctx, actor.organization_id, db::databases::get(&ctx.db, actor.organization_id, id).await?).await
+}
+
+/// Adds a database. Errors with every field that is not valid, and with `CONFLICT` when the name is taken.
+pub async fn create(ctx: &Ctx, actor: &Actor, input: DatabaseInput) -> Result<DatabaseView> {
+    actor.require(Permission::Configure)?;
+    let id = DatabaseId::new();
+    let checked = check(ctx, actor, &input, None, None).await?;
+    let now = Moment::now();
+    let database = Database {
+        id,
+        project_id: ProjectId::DEFAULT,
+        name: checked.name,
+        engine: input.engine,
+        settings: secrets::seal(&ctx.keys.current(), &purpose(id), checked.engine.info().connection, checked.settings),
+        store_id: checked.store_id,
+        backup_options: checked.backup_options,
+        created_at: now,
+        updated_at: now,
+    };
+    db::databases::insert(&ctx.db, &database).await?;
+    audit::record(ctx, actor, "database.create", id, json!({ "name": database.name, "engine": database.engine })).await?;
+    view(ctx, actor.organization_id, database).await
+}
+
+/// Changes a database. Its backups stay.
+pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInput) -> Result<DatabaseView> {
+    actor.require(Permission::Configure)?;
+    let old = db::databases::get(&ctx.db, actor.organization_id, id).await?;
+    if old.engine != input.engine {
+        return Err(Error::validation(format!("the engine of '{}' cannot be changed", old.name)).hint("add a new database instead"));
+    }
+    let old_settings = open_settings(ctx, &old)?;
+    let checked = check(ctx, actor, &input, Some((id, &old_settings)), Some(&old)).await?;
+    let database = Database {
+        name: checked.name,
+        settings: secrets::seal(&ctx.keys.current(), &purpose(id), checked.engine.info().connection, checked.settings),
+        store_id: checked.store_id,
+        backup_options: checked.backup_options,
+        updated_at: Moment::now(),
+        ..old
+    };
+    db::databases::update(&ctx.db, &database).await?;
+    audit::record(ctx, actor, "database.update", id, json!({ "name": database.name })).await?;
+    view(ctx, actor.organization_id, database).await
+}
+
+/// Removes a database from the configuration. Its backups stay in the catalogue and in their stores.
+pub async fn delete(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<()> {
+    actor.require(Permission::Configure)?;
+    let database = db::databases::get(&ctx.db, actor.organization_id, id).await?;
+    db::databases::delete(&ctx.db, actor.organization_id, id).await?;
+    audit::record(ctx, actor, "database.delete", id, json!({ "name": database.name })).await
+}
+
+/// Connects to a configured database and looks around.
+pub async fn test(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<Probe> {
+    actor.require(Permission::RunBackups)?;
+    let database = db::databases::get(&ctx.db, actor.organization_id, id).await?;
+    let settings = open_settings(ctx, &database)?;
+    probe(ctx, engines::find(&database.engine)?, &settings).await
+}
+
+/// Connects with settings that are not stored yet. With `existing`, absent secrets are taken from that database.
+pub async fn test_input(ctx: &Ctx, actor: &Actor, input: DatabaseInput, existing: Option<DatabaseId>) -> Result<Probe> {
+    actor.require(Permission::Configure)?;
+    let engine = engines::find(&input.engine)?;
+    let old = match existing {
+        Some(id) => {
+            let old = db::databases::get(&ctx.db, actor.organization_id, id).await?;
+            if old.engine == input.engine { open_settings(ctx, &old)? } else { Settings::new() }
+        }
+        None => Settings::new(),
+    };
+    let settings = secrets::merge(engine.info().connection, input.settings, &old)?;
+    refuse_own_files(ctx, engine, &settings)?;
+    probe(ctx, engine, &settings).await
+}
+
+/// The connection settings with secrets in clear.
+pub(super) fn open_settings(ctx: &Ctx, database: &Database) -> Result<Settings> {
+    let engine = engines::find(&database.engine)?;
+    secrets::open(&ctx.keys.current(), &purpose(database.id), engine.info().connection, database.settings.clone())
+}
+
+/// The catalogue, the stores and the scratch folder are not databases to back up or to restore into.
+/// Errors when a file engine's settings point there.
+pub(super) fn refuse_own_files(ctx: &Ctx, engine: &dyn Engine, settings: &Settings) -> Result<()> {
+    let Some(path) = settings.get("path").and_then(Value::as_str) else { return Ok(()) };
+    // The file may not exist yet: its folder decides then.
+    let path = Path::new(path);
+    let real = path.canonicalize().or_else(|_| path.parent().unwrap_or(path).canonicalize()).unwrap_or_else(|_| path.to_owned());
+    let own = [&ctx.config.data_dir.join("scratch"), &ctx.config.data_dir.join("uploads"), &ctx.config.backup_storage_path];
+    let catalogue = ctx.config.database_path.canonicalize().unwrap_or_else(|_| ctx.config.database_path.clone());
+    if real == catalogue || own.iter().any(|own| real.starts_with(own.canonicalize().as_deref().unwrap_or(own))) {
+        return Err(Error::validation(format!("{} belongs to DBSnap itself and cannot be a {} database here", path.display(), engine.info().label))
+            .hint("choose a file outside the data directory"));
+    }
+    Ok(())
+}
+
+struct Checked {
+    name: String,
+    engine: &'static dyn Engine,
+    settings: Settings,
+    store_id: StoreId,
+    backup_options: BackupOptions,
+}
+
+async fn check(ctx: &Ctx, actor: &Actor, input: &DatabaseInput, old: Option<(DatabaseId, &Settings)>, before: Option<&Database>) -> Result<Checked> {
+    let name = input.name.trim().to_owned();
+    let mut problems = Vec::new();
+    if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
+        problems.push(("name".to_owned(), "must be 1 to 100 characters on one line".to_owned()));
+    }
+    let engine = engines::find(&input.engine)?;
+    let empty = Settings::new();
+    let merged = secrets::merge(engine.info().connection, input.settings.clone(), old.map_or(&empty, |old| old.1));
+    let mut backup_options = match (&input.backup_options, before) {
+        (Some(options), _) => options.clone(),
+        (None, Some(before)) => before.backup_options.clone(),
+        (None, None) => super::system::default_backup_options(ctx).await?,
+    };
+    match validate(engine.info().dump_options, &backup_options.engine) {
+        Ok(options) => backup_options.engine = options,
+        Err(error) => problems.extend(error.fields.into_iter().map(|(field, message)| (format!("backupOptions.{field}"), message))),
+    }
+    let settings = match merged {
+        Ok(settings) => settings,
+        Err(error) => {
+            problems.extend(error.fields);
+            return Err(Error::validation("some settings are not valid").fields(problems));
+        }
+    };
+    if !problems.is_empty() {
+        return Err(Error::validation("some settings are not valid").fields(problems));
+    }
+    if let Some(other) = db::databases::find_by_name(&ctx.db, actor.organization_id, &name).await?
+        && old.is_none_or(|old| old.0 != other.id)
+    {
+        return Err(Error::conflict(format!("there already is a database named '{name}'")).hint("choose another name"));
+    }
+    refuse_own_files(ctx, engine, &settings)?;
+    let store_id = input.store_id.or(before.map(|before| before.store_id)).unwrap_or(StoreId::LOCAL);
+    db::stores::get(&ctx.db, actor.organization_id, store_id).await?;
+    Ok(Checked { name, engine, settings, store_id, backup_options })
+}
+
+async fn probe(ctx: &Ctx, engine: &'static dyn Engine, settings: &Settings) -> Result<Probe> {
+    let scratch = tempfile::Builder::new().prefix("probe-").tempdir_in(private_dir(ctx).await?).map_err(|cause| Error::new(Kind::Storage, "making a temporary folder").source(cause))?;
+    let run = Run {
+        cancel: CancellationToken::new(),
+        observer: Arc::new(Silent),
+        scratch: scratch.path().to_owned(),
+        tool_dirs: ctx.config.pg_bin_dirs.clone(),
+    };
+    engine.probe(settings, &run).await
+}
+
+/// The scratch root, made private when it is not there.
+async fn private_dir(ctx: &Ctx) -> Result<std::path::PathBuf> {
+    let path = ctx.scratch_root();
+    let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).await;
+    made.map_err(|cause| Error::new(Kind::Storage, format!("making {}", path.display())).source(cause))?;
+    Ok(path)
+}
+
+async fn view(ctx: &Ctx, organization: OrganizationId, database: Database) -> Result<DatabaseView> {
+    let engine = engines::find(&database.engine)?;
+    let last_backup = db::backups::last(&ctx.db, organization, database.id).await?.as_ref().map(BackupBrief::from);
+    let last_good = db::backups::last_good(&ctx.db, organization, database.id).await?.as_ref().map(BackupBrief::from);
+    let (settings, secrets_set) = secrets::public(engine.info().connection, database.settings);
+    Ok(DatabaseView {
+        id: database.id,
+        name: database.name,
+        engine: database.engine,
+        engine_label: engine.info().label,
+        address: engine.address(&settings),
+        settings,
+        secrets_set,
+        store_id: database.store_id,
+        backup_options: database.backup_options,
+        created_at: database.created_at,
+        updated_at: database.updated_at,
+        last_backup,
+        last_good,
+    })
+}
+
+pub(super) fn purpose(id: DatabaseId) -> String {
+    format!("database:{id}")
+}

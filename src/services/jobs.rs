@@ -1,0 +1,124 @@
+//! Jobs: listed, cancelled, retried.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+
+use super::{Ctx, audit};
+use crate::{
+    db,
+    domain::{
+        events::Event,
+        filter::JobFilter,
+        ids::JobId,
+        job::{Job, JobKind, JobStatus, LogLevel, LogLine},
+        page::{Page, PageRequest},
+        permissions::{Actor, Permission},
+        time::Moment,
+    },
+    error::{Error, Result},
+};
+
+pub async fn list(ctx: &Ctx, actor: &Actor, filter: &JobFilter, page: PageRequest) -> Result<Page<Job>> {
+    actor.require(Permission::View)?;
+    db::jobs::list(&ctx.db, actor.organization_id, filter, page).await
+}
+
+pub async fn get(ctx: &Ctx, actor: &Actor, id: JobId) -> Result<Job> {
+    actor.require(Permission::View)?;
+    db::jobs::get(&ctx.db, actor.organization_id, id).await
+}
+
+/// The log, after line `after_seq`, at most 1000 lines.
+pub async fn logs(ctx: &Ctx, actor: &Actor, id: JobId, min_level: Option<LogLevel>, after_seq: i64) -> Result<Vec<LogLine>> {
+    get(ctx, actor, id).await?;
+    db::logs::list(&ctx.db, id, after_seq, min_level, 1000).await
+}
+
+/// Cancels a queued or running job. Errors with `CONFLICT` when it is over.
+pub async fn cancel(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
+    let job = get(ctx, actor, id).await?;
+    actor.require(if job.kind == JobKind::Restore { Permission::Restore } else { Permission::RunBackups })?;
+    let job = request_cancel(ctx, actor, id).await?;
+    audit::record(ctx, actor, "job.cancel", id, Value::Null).await?;
+    Ok(job)
+}
+
+/// Queues a failed, cancelled or interrupted job once more, with its attempts counted anew.
+/// A restore is not repeated: what its first run left has to be looked at by a person.
+pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
+    let job = get(ctx, actor, id).await?;
+    actor.require(Permission::RunBackups)?;
+    if !matches!(job.status, JobStatus::Failed | JobStatus::Cancelled | JobStatus::Interrupted) {
+        return Err(Error::conflict(format!("the job is {}: only one that did not complete can be retried", job.status)));
+    }
+    if job.kind == JobKind::Restore {
+        return Err(Error::conflict("a restore is not retried by itself").hint("start a new restore after looking at the target"));
+    }
+    let again = Job { payload: job.payload, database_id: job.database_id, backup_id: job.backup_id, exclusive_key: job.exclusive_key, ..new(job.kind, ctx) };
+    audit::record(ctx, actor, "job.retry", id, Value::Null).await?;
+    enqueue(ctx, actor, again).await
+}
+
+/// A job that is ready to be queued; the caller fills in what it is about.
+pub(super) fn new(kind: JobKind, ctx: &Ctx) -> Job {
+    let now = Moment::now();
+    Job {
+        id: JobId::new(),
+        kind,
+        status: JobStatus::Queued,
+        database_id: None,
+        backup_id: None,
+        restore_id: None,
+        exclusive_key: None,
+        payload: Value::Null,
+        attempt: 0,
+        // A restore is never repeated on its own.
+        max_attempts: if kind == JobKind::Restore { 1 } else { ctx.config.job_attempts },
+        run_after: now,
+        cancel_requested: false,
+        progress: None,
+        error: None,
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+    }
+}
+
+/// Stores the job and wakes a worker.
+pub(super) async fn enqueue(ctx: &Ctx, actor: &Actor, job: Job) -> Result<Job> {
+    db::jobs::enqueue(&ctx.db, actor.organization_id, &job).await?;
+    ctx.tell(event(&job));
+    ctx.queued.notify_one();
+    Ok(job)
+}
+
+/// Marks the job as to be cancelled. A queued one is over at once; a running one hears of it through its token.
+pub(super) async fn request_cancel(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
+    let job = db::jobs::request_cancel(&ctx.db, actor.organization_id, id).await?;
+    match job.status {
+        JobStatus::Cancelled => {
+            super::settle(ctx, actor.organization_id, &job, JobStatus::Cancelled, Some("cancelled before it started")).await?;
+            ctx.tell(event(&job));
+        }
+        JobStatus::Running => {
+            if let Some(token) = ctx.running.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+                token.cancel();
+            }
+        }
+        status => return Err(Error::conflict(format!("the job is already {status}"))),
+    }
+    Ok(job)
+}
+
+/// The event that tells a job's state.
+pub(super) fn event(job: &Job) -> Event {
+    Event::Job {
+        job_id: job.id,
+        kind: job.kind,
+        status: job.status,
+        database_id: job.database_id,
+        backup_id: job.backup_id,
+        restore_id: job.restore_id,
+    }
+}

@@ -1,0 +1,108 @@
+//! A restore job's work, and what its row says about it.
+
+use std::sync::Arc;
+
+use super::{check_backup, source, status_for, target_settings, upload};
+use crate::{
+    db,
+    domain::{
+        artifact::TableCount,
+        ids::OrganizationId,
+        job::{Job, JobStatus},
+        restore::{Restore, RestoreMode, RestoreStatus},
+        run::Run,
+        time::Moment,
+    },
+    engines::{self, DumpSource, RestoreRequest},
+    error::{Error, Kind, Result},
+    services::{Ctx, backup, databases, stores},
+};
+
+pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
+    let id = job.restore_id.ok_or_else(|| Error::internal("a restore job without a restore"))?;
+    let mut restore = db::restores::get(&ctx.db, organization, id).await?;
+    if restore.status == RestoreStatus::Completed {
+        return Ok(());
+    }
+    restore.started_at = Some(Moment::now());
+    db::restores::mark_running(&ctx.db, id, Moment::now()).await?;
+
+    let database_id = restore.database_id.ok_or_else(|| Error::conflict("the target database was removed from the configuration"))?;
+    let database = db::databases::get(&ctx.db, organization, database_id).await?;
+    let engine = engines::find(&database.engine)?;
+    let settings = target_settings(engine, databases::open_settings(ctx, &database)?, &restore.plan);
+    run.info(format!("restoring {} into {} (mode {}, content {})", restore.source_label, restore.target_label, restore.plan.mode, restore.plan.content));
+
+    let (source, expected) = open_source(ctx, organization, &restore).await?;
+    if restore.plan.safety_backup && restore.plan.mode != RestoreMode::New {
+        run.info("taking a safety backup of the target first");
+        let safety = backup::execute::safety(ctx, organization, &database, &settings, job, run)
+            .await
+            .map_err(|error| if error.is_cancelled() { error } else { safety_failed(error) })?;
+        db::restores::set_safety_backup(&ctx.db, id, safety).await?;
+        restore.safety_backup_id = Some(safety);
+        run.info(format!("to get back to how it was, restore backup {safety}"));
+    }
+    let request = RestoreRequest { settings: &settings, plan: &restore.plan, source: source.as_ref(), expected: &expected };
+    let outcome = engine.restore(request, run).await.map_err(|error| match restore.safety_backup_id {
+        Some(safety) if !error.is_cancelled() => {
+            let way_back = format!("the safety backup {safety} holds the target as it was");
+            let hint = error.hint.clone().map_or(way_back.clone(), |hint| format!("{hint}; {way_back}"));
+            error.hint(hint)
+        }
+        _ => error,
+    })?;
+    for warning in &outcome.warnings {
+        run.warn(warning);
+    }
+    run.info(format!("restored and counted: {} rows in {} tables", outcome.tables.iter().map(|table| table.rows).sum::<u64>(), outcome.tables.len()));
+    restore.status = RestoreStatus::Completed;
+    restore.finished_at = Some(Moment::now());
+    restore.tables = outcome.tables;
+    restore.warnings = outcome.warnings;
+    db::restores::finish(&ctx.db, &restore).await?;
+    if let Some(upload) = restore.upload_id {
+        upload::discard(ctx, upload).await?;
+    }
+    Ok(())
+}
+
+/// Marks the row of a job that did not complete.
+pub(in crate::services) async fn settle(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()> {
+    let Some(id) = job.restore_id else { return Ok(()) };
+    let restore = db::restores::get(&ctx.db, organization, id).await?;
+    if restore.status.is_over() {
+        return Ok(());
+    }
+    let untouched = restore.started_at.is_none();
+    let state = match restore.plan.mode {
+        _ if untouched => "it had not begun: nothing was changed",
+        RestoreMode::Drop => "the database that was there is untouched unless the log says that it was swapped",
+        RestoreMode::New => "a half-made new database may be left; the log names it",
+        RestoreMode::Clean | RestoreMode::Append => "the target may hold a part of the data",
+    };
+    let error = match outcome {
+        JobStatus::Interrupted => Some(format!("{}; {state}", error.unwrap_or("interrupted"))),
+        _ => error.map(str::to_owned),
+    };
+    db::restores::finish(&ctx.db, &Restore { status: status_for(outcome), error, finished_at: Some(Moment::now()), ..restore }).await?;
+    Ok(())
+}
+
+async fn open_source(ctx: &Arc<Ctx>, organization: OrganizationId, restore: &Restore) -> Result<(Box<dyn DumpSource>, Vec<TableCount>)> {
+    match (restore.backup_id, restore.upload_id) {
+        (Some(id), _) => {
+            let backup = db::backups::get(&ctx.db, organization, id).await?;
+            check_backup(&backup)?;
+            let store = stores::open(ctx, organization, backup.store_id).await?;
+            Ok((Box::new(source::Stored { store, artifacts: backup.artifacts, keys: Some(ctx.keys.clone()) }), backup.tables))
+        }
+        (None, Some(id)) => Ok((Box::new(upload::dump(ctx, &upload::get(ctx, id).await?)), Vec::new())),
+        (None, None) => Err(Error::conflict("the backup to restore was deleted")),
+    }
+}
+
+fn safety_failed(error: Error) -> Error {
+    Error::new(Kind::Restore, format!("the safety backup failed, so nothing was restored: {error}"))
+        .hint("repair the cause, or restore without a safety backup if the target may be lost")
+}

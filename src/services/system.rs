@@ -1,0 +1,228 @@
+//! The product itself: its state, its settings, its upkeep.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Ctx, audit, restore, stores};
+use crate::{
+    config::AuthMode,
+    db,
+    domain::{
+        backup::{BackupOptions, BackupStatus},
+        compression::Compression,
+        database::Settings,
+        fields::{Field, FieldKind, SettingsExt, validate},
+        filter::{BackupFilter, DatabaseFilter},
+        ids::{OrganizationId, StoreId},
+        page::PageRequest,
+        permissions::{Actor, Permission},
+        time::Moment,
+    },
+    engines,
+    error::{Context, Error, Kind, Result},
+};
+
+/// Settings that can be changed while it runs. The environment decides the rest.
+pub const SETTINGS: &[Field] = &[
+    Field::new("compression", "Compression of new databases", FieldKind::Text)
+        .default("zstd:1")
+        .help("zstd:1 to zstd:19, gzip:0 to gzip:9, or none. zstd:1 is the fastest and on dumps about as small as higher levels."),
+    Field::new("encrypt", "Encrypt backups of new databases", FieldKind::Bool).default("true").help("With AES-256-GCM, under the key from ENCRYPTION_KEY."),
+];
+
+/// The state of the product.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemStatus {
+    pub version: &'static str,
+    pub instance_id: String,
+    pub started_at: Moment,
+    pub uptime_seconds: u64,
+    pub auth_mode: &'static str,
+    /// Id of the encryption key in use.
+    pub key_id: String,
+    pub database_path: String,
+    pub backup_storage_path: String,
+    pub max_concurrent_backups: usize,
+    pub time_zone: String,
+    /// Bytes free where local backups are kept.
+    pub free_bytes: Option<u64>,
+    pub total_bytes: Option<u64>,
+    /// Peak memory of this process, bytes, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+    /// Engines of this build.
+    pub engines: Vec<&'static str>,
+}
+
+/// Figures for the dashboard.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    pub databases: u64,
+    /// Databases with a good backup of the last 24 hours.
+    pub protected: u64,
+    /// Databases that never had a good backup.
+    pub never_backed_up: u64,
+    pub backups_last_day: u64,
+    pub failed_last_day: u64,
+    pub backups: u64,
+    /// Bytes in all stores.
+    pub stored_bytes: u64,
+    pub running: u64,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, PartialEq, Eq, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MaintenanceTask {
+    /// Remove expired uploads and sessions, and what interrupted writes left.
+    Cleanup,
+    /// Compact the catalogue.
+    Vacuum,
+    /// Check the catalogue's integrity.
+    Verify,
+}
+
+pub async fn status(ctx: &Ctx, actor: &Actor) -> Result<SystemStatus> {
+    actor.require(Permission::View)?;
+    // A store that is away must not hide the rest of the status.
+    let health = match stores::open(ctx, OrganizationId::DEFAULT, StoreId::LOCAL).await {
+        Ok(store) => store.health().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &health {
+        tracing::warn!(%error, "the local store is not healthy");
+    }
+    let health = health.ok();
+    Ok(SystemStatus {
+        version: env!("CARGO_PKG_VERSION"),
+        instance_id: ctx.instance_id.clone(),
+        started_at: ctx.started_at,
+        uptime_seconds: Moment::now().since(ctx.started_at) / 1000,
+        auth_mode: match ctx.config.auth_mode {
+            AuthMode::Password => "password",
+            AuthMode::None => "none",
+        },
+        key_id: ctx.keys.current().id().to_owned(),
+        database_path: ctx.config.database_path.display().to_string(),
+        backup_storage_path: ctx.config.backup_storage_path.display().to_string(),
+        max_concurrent_backups: ctx.config.max_concurrent_backups,
+        time_zone: ctx.config.tz.to_string(),
+        free_bytes: health.as_ref().and_then(|health| health.free),
+        total_bytes: health.as_ref().and_then(|health| health.total),
+        peak_memory_bytes: peak_memory(),
+        engines: engines::registry().iter().map(|engine| engine.info().label).collect(),
+    })
+}
+
+pub async fn stats(ctx: &Ctx, actor: &Actor) -> Result<Stats> {
+    actor.require(Permission::View)?;
+    let organization = actor.organization_id;
+    let day_ago = Moment(Moment::now().0 - 24 * 60 * 60 * 1000);
+    let one = PageRequest { page: 1, limit: 1 };
+    let count = async |filter: BackupFilter| Ok::<_, Error>(db::backups::list(&ctx.db, organization, &filter, one).await?.total);
+    let protection = db::backups::protection(&ctx.db, organization, day_ago).await?;
+    Ok(Stats {
+        databases: db::databases::list(&ctx.db, organization, &DatabaseFilter::default(), one).await?.total,
+        protected: protection.recent,
+        never_backed_up: protection.never,
+        backups_last_day: count(BackupFilter { start: Some(day_ago), ..BackupFilter::default() }).await?,
+        failed_last_day: count(BackupFilter { start: Some(day_ago), status: Some(BackupStatus::Failed), ..BackupFilter::default() }).await?,
+        backups: count(BackupFilter { status: Some(BackupStatus::Completed), ..BackupFilter::default() }).await?,
+        stored_bytes: protection.stored_bytes,
+        running: count(BackupFilter { status: Some(BackupStatus::Running), ..BackupFilter::default() }).await?,
+    })
+}
+
+/// The settings with defaults filled in.
+pub async fn settings_get(ctx: &Ctx, actor: &Actor) -> Result<Settings> {
+    actor.require(Permission::View)?;
+    settings(ctx).await
+}
+
+/// Changes settings; those not named stay. Errors with every one that is not valid, and changes none then.
+pub async fn settings_put(ctx: &Ctx, actor: &Actor, changes: Settings) -> Result<Settings> {
+    actor.require(Permission::Settings)?;
+    let mut all = settings(ctx).await?;
+    all.extend(changes.clone());
+    for (name, value) in check_settings(&all)? {
+        db::settings::set(&ctx.db, &setting_key(&name), &value.to_string()).await?;
+    }
+    audit::record(ctx, actor, "settings.change", "settings", Value::Object(changes)).await?;
+    settings(ctx).await
+}
+
+/// Errors unless the catalogue answers and the local store can be written to.
+pub async fn ready(ctx: &Ctx) -> Result<()> {
+    db::settings::get(&ctx.db, "instance_id").await?;
+    stores::open(ctx, OrganizationId::DEFAULT, StoreId::LOCAL).await?.health().await?;
+    Ok(())
+}
+
+/// Upkeep on demand. Returns what was done, for people.
+pub async fn maintenance(ctx: &Arc<Ctx>, actor: &Actor, task: MaintenanceTask) -> Result<String> {
+    actor.require(Permission::Settings)?;
+    let done = match task {
+        MaintenanceTask::Cleanup => {
+            restore::upload::expire(ctx).await?;
+            "expired uploads removed".to_owned()
+        }
+        MaintenanceTask::Vacuum => {
+            ctx.db.vacuum().await?;
+            "the catalogue was compacted".to_owned()
+        }
+        MaintenanceTask::Verify => {
+            ctx.db.check_integrity().await?;
+            "the catalogue is intact".to_owned()
+        }
+    };
+    audit::record(ctx, actor, "maintenance", "system", json!({ "task": task, "done": done })).await?;
+    Ok(done)
+}
+
+/// The id of this installation, made at the first start.
+pub async fn instance_id(database: &db::Db) -> Result<String> {
+    if let Some(id) = db::settings::get(database, "instance_id").await? {
+        return Ok(id);
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    db::settings::set(database, "instance_id", &id).await?;
+    Ok(id)
+}
+
+pub(super) async fn settings(ctx: &Ctx) -> Result<Settings> {
+    let mut settings = Settings::new();
+    for field in SETTINGS {
+        if let Some(text) = db::settings::get(&ctx.db, &setting_key(field.name)).await? {
+            let value = serde_json::from_str(&text).context(Kind::Database, || format!("reading the setting {}", field.name))?;
+            settings.insert(field.name.to_owned(), value);
+        }
+    }
+    check_settings(&settings)
+}
+
+pub(super) fn check_settings(settings: &Settings) -> Result<Settings> {
+    let valid = validate(SETTINGS, settings)?;
+    if let Some(Err(error)) = valid.text("compression").map(str::parse::<Compression>) {
+        return Err(Error::validation("some settings are not valid").fields(vec![("compression".into(), error.to_string())]));
+    }
+    Ok(valid)
+}
+
+pub(super) fn setting_key(name: &str) -> String {
+    format!("setting.{name}")
+}
+
+/// How a new database is backed up unless it says otherwise.
+pub(super) async fn default_backup_options(ctx: &Ctx) -> Result<BackupOptions> {
+    let settings = settings(ctx).await?;
+    let compression = settings.text("compression").unwrap_or_default().parse()?;
+    Ok(BackupOptions { compression, encrypt: settings.flag("encrypt"), ..BackupOptions::default() })
+}
+
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}

@@ -1,0 +1,142 @@
+//! Verification: every stored byte is read, opened and compared with what the manifest promises.
+
+use std::{sync::Arc, time::{Duration, Instant}};
+
+use futures_util::StreamExt;
+
+use super::{Ctx, backup, manifests, manifests::Seal, stores};
+use crate::{
+    db,
+    domain::{
+        artifact::{Artifact, ArtifactKind, TableCount},
+        backup::VerifyState,
+        events::Progress,
+        ids::OrganizationId,
+        job::Job,
+        manifest::Manifest,
+        run::Run,
+        time::Moment,
+    },
+    engines,
+    error::{Error, Kind, Result},
+    pipeline::keys::KeyRing,
+    stores::Store,
+};
+
+/// What a verification found. Errors are what is wrong; there are none when everything is intact.
+#[derive(Debug)]
+pub struct Findings {
+    pub seal: Seal,
+    /// Plain bytes that were read and compared.
+    pub bytes: u64,
+    pub problems: Vec<String>,
+}
+
+/// Verifies a backup by its manifest: the MAC, then for each artifact the size, both checksums, the encryption to its
+/// last chunk, the structure of the dump, and the row counts.
+///
+/// Errors only when it could not be done (the store is away, no key is given, a cancel); damage is a finding.
+pub async fn verify(manifest: &Manifest, seal: Seal, artifacts: &[Artifact], store: &dyn Store, keys: Option<&KeyRing>, run: &Run) -> Result<Findings> {
+    let mut findings = Findings { seal, bytes: 0, problems: Vec::new() };
+    let total = artifacts.iter().map(|artifact| artifact.plain_size).sum();
+    if artifacts.is_empty() {
+        findings.problems.push("the manifest lists no artifact".into());
+    }
+    for artifact in artifacts {
+        match store.stat(&artifact.key).await? {
+            None => findings.problems.push(format!("{} is missing", artifact.key)),
+            Some(object) if object.size != artifact.stored_size => {
+                findings.problems.push(format!("{} has {} bytes, {} were written", artifact.key, object.size, artifact.stored_size));
+            }
+            Some(_) => match read(manifest, artifact, store, keys, &mut findings.bytes, total, run).await {
+                Ok(Some(problem)) => findings.problems.push(problem),
+                Ok(None) => run.info(format!("{} is intact: {} plain bytes", artifact.key, artifact.plain_size)),
+                Err(error) if error.is_cancelled() || error.retryable || error.kind == Kind::Internal => return Err(error),
+                Err(error) => findings.problems.push(format!("{}: {error}", artifact.key)),
+            },
+        }
+    }
+    for problem in &findings.problems {
+        run.error(problem);
+    }
+    Ok(findings)
+}
+
+async fn read(manifest: &Manifest, artifact: &Artifact, store: &dyn Store, keys: Option<&KeyRing>, bytes: &mut u64, total: u64, run: &Run) -> Result<Option<String>> {
+    if artifact.key_id.is_some() && keys.is_none() {
+        return Err(Error::internal(format!("{} is encrypted, but there is no key", artifact.key)).hint("set ENCRYPTION_KEY"));
+    }
+    let mut inspector = engines::find(&manifest.engine)?.inspector(artifact.format);
+    let mut plain = backup::open(store, artifact, keys).await?;
+    let mut told = Instant::now();
+    while let Some(piece) = run.until_cancelled(async { plain.next().await.transpose() }).await? {
+        inspector.feed(&piece)?;
+        *bytes += piece.len() as u64;
+        if told.elapsed() >= Duration::from_millis(200) {
+            told = Instant::now();
+            let (rows, table) = inspector.seen();
+            run.progress(&Progress { stage: "verifying".into(), bytes: *bytes, total_bytes: Some(total), rows: Some(rows), table, ..Progress::default() });
+        }
+    }
+    let counts = inspector.finish()?;
+    Ok(if artifact.kind == ArtifactKind::Dump && !counts.is_empty() { differences(&manifest.tables, &counts) } else { None })
+}
+
+/// Says where two sets of counts differ; `None` when they agree.
+pub fn differences(promised: &[TableCount], found: &[TableCount]) -> Option<String> {
+    let mut wrong = Vec::new();
+    for table in promised {
+        match found.iter().find(|other| other.schema == table.schema && other.name == table.name) {
+            Some(other) if other.rows == table.rows => {}
+            Some(other) => wrong.push(format!("{} has {} rows, {} expected", table.label(), other.rows, table.rows)),
+            None => wrong.push(format!("{} is missing ({} rows expected)", table.label(), table.rows)),
+        }
+    }
+    if wrong.is_empty() {
+        return None;
+    }
+    let more = wrong.len().saturating_sub(5);
+    wrong.truncate(5);
+    Some(format!("{}{}", wrong.join("; "), if more > 0 { format!("; and {more} more tables") } else { String::new() }))
+}
+
+/// A verification job. Damage fails the job and marks the backup corrupt.
+pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
+    let id = job.backup_id.ok_or_else(|| Error::internal("a verification job without a backup"))?;
+    let backup = db::backups::get(&ctx.db, organization, id).await?;
+    let store = stores::open(ctx, organization, backup.store_id).await?;
+    let key = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
+    let findings = match store.stat(key).await? {
+        None => Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![format!("the manifest {key} is missing")] },
+        Some(_) => match manifests::fetch(store.as_ref(), key, Some(&ctx.keys)).await {
+            Ok((manifest, _)) if manifest.backup_id != id => {
+                Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![format!("{key} is the manifest of another backup")] }
+            }
+            // The catalogue's own rows are compared with the store: a replaced manifest cannot vouch for replaced artifacts.
+            Ok((manifest, seal)) => verify(&manifest, seal, &backup.artifacts, store.as_ref(), Some(&ctx.keys), run).await?,
+            Err(error) if error.retryable => return Err(error),
+            Err(error) => Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![error.to_string()] },
+        },
+    };
+    let state = if findings.problems.is_empty() { VerifyState::Verified } else { VerifyState::Corrupt };
+    db::backups::set_verified(&ctx.db, id, state, Moment::now()).await?;
+    if findings.problems.is_empty() {
+        run.info(format!("verified: {} plain bytes read and compared", findings.bytes));
+        return Ok(());
+    }
+    Err(Error::new(Kind::Backup, format!("the backup is damaged: {}", findings.problems.join("; ")))
+        .hint("restore from another backup; check the store's disk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differing_counts_are_named_and_extra_tables_are_no_difference() {
+        let count = |name: &str, rows| TableCount { schema: None, name: name.into(), rows };
+        assert_eq!(differences(&[count("a", 1)], &[count("a", 1), count("b", 2)]), None);
+        let found = differences(&[count("a", 1), count("c", 3)], &[count("a", 2)]).unwrap();
+        assert_eq!(found, "a has 2 rows, 1 expected; c is missing (3 rows expected)");
+    }
+}
