@@ -30,10 +30,10 @@ pub struct Opened {
 
 /// Opens the data directory: lock, catalogue, key, local store. Starts nothing.
 pub async fn open(config: Config) -> Result<Opened> {
-    let passphrase = config
-        .encryption_key
-        .clone()
-        .ok_or_else(|| Error::validation("ENCRYPTION_KEY is not set").hint("make one with `openssl rand -base64 48` and keep a copy of it: without it no backup can be opened"))?;
+    let passphrase = config.encryption_key.clone().ok_or_else(|| {
+        Error::validation("ENCRYPTION_KEY is not set")
+            .hint("make one with `openssl rand -base64 48` and keep a copy of it: without it no backup can be opened")
+    })?;
     make_private_dir(&config.data_dir)?;
     let lock = DataLock::acquire(&config.data_dir)?;
     let db = Db::open(&config.database_path).await?;

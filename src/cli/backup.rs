@@ -76,7 +76,9 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     };
     let keys = input::key_ring(&config).await?;
     if options.encrypt && keys.is_none() {
-        return Err(Error::validation("there is no key to encrypt with").hint("set ENCRYPTION_KEY (32 or more characters), or pass --no-encrypt"));
+        return Err(
+            Error::validation("there is no key to encrypt with").hint("set ENCRYPTION_KEY (32 or more characters), or pass --no-encrypt")
+        );
     }
     let name = args.name.unwrap_or_else(|| database_name(settings.get(engine.info().target_field)));
     let terminal = Terminal::new(args.verbose);

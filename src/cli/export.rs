@@ -29,7 +29,8 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     match args.output {
         Some(path) => {
             let naming = || format!("writing {}", path.display());
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).context(Kind::Validation, naming)?;
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).context(Kind::Validation, naming)?;
             file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).context(Kind::Storage, naming)?;
             println!("Configuration written to {}.", path.display());
         }

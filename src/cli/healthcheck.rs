@@ -37,7 +37,10 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
 async fn ask(port: u16) -> Result<String> {
     let naming = || format!("asking the server on port {port}");
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await.context(Kind::Internal, naming)?;
-    connection.write_all(b"GET /api/health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.context(Kind::Internal, naming)?;
+    connection
+        .write_all(b"GET /api/health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .context(Kind::Internal, naming)?;
     let mut answer = Vec::new();
     connection.take(64 * 1024).read_to_end(&mut answer).await.context(Kind::Internal, naming)?;
     let text = String::from_utf8_lossy(&answer);

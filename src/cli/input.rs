@@ -29,7 +29,9 @@ use crate::{
 pub fn options(pairs: &[String]) -> Result<Settings> {
     let mut options = Map::new();
     for pair in pairs {
-        let (name, value) = pair.split_once('=').ok_or_else(|| Error::validation(format!("the option '{pair}' has no value")).hint("write it as name=value"))?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Error::validation(format!("the option '{pair}' has no value")).hint("write it as name=value"))?;
         match options.get_mut(name) {
             None => {
                 options.insert(name.to_owned(), Value::from(value));

@@ -25,7 +25,12 @@ mod verify;
 
 /// Backs up, verifies, restores and compares your databases.
 #[derive(Parser)]
-#[command(name = "dbsnap", version, arg_required_else_help = true, after_help = "Exit codes: 0 done, 1 failed or damaged, 2 not a valid call or input.\nConfiguration comes from the environment, see docs/configuration.md.")]
+#[command(
+    name = "dbsnap",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed or damaged, 2 not a valid call or input.\nConfiguration comes from the environment, see docs/configuration.md."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

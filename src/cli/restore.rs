@@ -27,7 +27,9 @@ use crate::{
 ///
 /// The whole input is read and proven intact before anything is changed.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  dbsnap restore --from backups/shop_manual_20251116_143022_abc123.manifest.json --url postgresql://app:secret@localhost/shop_copy")]
+#[command(
+    after_help = "Example:\n  dbsnap restore --from backups/shop_manual_20251116_143022_abc123.manifest.json --url postgresql://app:secret@localhost/shop_copy"
+)]
 pub struct Args {
     /// A manifest, or an artifact or any dump file by itself.
     #[arg(long, value_name = "FILE")]
@@ -72,7 +74,8 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
         engine: input::options(&args.options)?,
         ..RestorePlan::default()
     };
-    let plan = restore::check_plan(engine, plan).map_err(|error| error.hint(format!("options of {}: {}", engine.info().label, input::known_options(engine, true))))?;
+    let plan = restore::check_plan(engine, plan)
+        .map_err(|error| error.hint(format!("options of {}: {}", engine.info().label, input::known_options(engine, true))))?;
     let (source, expected, source_engine) = open(&args, &config).await?;
     if source_engine != engine.info().id {
         return Err(Error::validation(format!("a {source_engine} dump cannot be restored into {}", engine.info().label)));
@@ -82,12 +85,16 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     }
     let terminal = Terminal::new(args.verbose);
     let (run, _scratch) = input::surroundings(&config, terminal.clone())?;
-    let outcome = engine.restore(RestoreRequest { settings: &settings, plan: &plan, source: source.as_ref(), expected: &expected }, &run).await;
+    let outcome =
+        engine.restore(RestoreRequest { settings: &settings, plan: &plan, source: source.as_ref(), expected: &expected }, &run).await;
     terminal.done();
     let outcome = outcome?;
     let rows: u64 = outcome.tables.iter().map(|table| table.rows).sum();
     if args.json {
-        println!("{}", json!({ "target": engine.address(&settings), "rows": rows, "tables": outcome.tables, "warnings": outcome.warnings }));
+        println!(
+            "{}",
+            json!({ "target": engine.address(&settings), "rows": rows, "tables": outcome.tables, "warnings": outcome.warnings })
+        );
         return Ok(ExitCode::SUCCESS);
     }
     for warning in &outcome.warnings {

@@ -1,10 +1,6 @@
 //! Shows progress and log lines on a terminal; on anything else only warnings and errors.
 
-use std::{
-    io::IsTerminal,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::IsTerminal, sync::Arc, time::Duration};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 

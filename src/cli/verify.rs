@@ -44,12 +44,19 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     let keys = input::key_ring(&config).await?;
     let terminal = Terminal::new(false);
     let (run, _scratch) = input::surroundings(&config, terminal.clone())?;
-    let report = if input::is_manifest(&args.file) { by_manifest(&args, keys.as_ref(), &run).await } else { by_file(&args, keys.as_ref(), &run).await };
+    let report = if input::is_manifest(&args.file) {
+        by_manifest(&args, keys.as_ref(), &run).await
+    } else {
+        by_file(&args, keys.as_ref(), &run).await
+    };
     terminal.done();
     let report = report?;
     let intact = report.problems.is_empty();
     if args.json {
-        println!("{}", json!({ "intact": intact, "signature": report.signature, "bytes": report.bytes, "rows": report.rows, "problems": report.problems }));
+        println!(
+            "{}",
+            json!({ "intact": intact, "signature": report.signature, "bytes": report.bytes, "rows": report.rows, "problems": report.problems })
+        );
     } else if intact {
         let rows = report.rows.map(|rows| format!(", {rows} rows")).unwrap_or_default();
         println!("Intact: {} plain bytes read{rows}; signature: {}.", report.bytes, report.signature);

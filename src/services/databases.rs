@@ -195,8 +195,12 @@ pub(super) fn refuse_own_files(ctx: &Ctx, engine: &dyn Engine, settings: &Settin
     let own = [&ctx.config.data_dir.join("scratch"), &ctx.config.data_dir.join("uploads"), &ctx.config.backup_storage_path];
     let catalogue = ctx.config.database_path.canonicalize().unwrap_or_else(|_| ctx.config.database_path.clone());
     if real == catalogue || own.iter().any(|own| real.starts_with(own.canonicalize().as_deref().unwrap_or(own))) {
-        return Err(Error::validation(format!("{} belongs to DBSnap itself and cannot be a {} database here", path.display(), engine.info().label))
-            .hint("choose a file outside the data directory"));
+        return Err(Error::validation(format!(
+            "{} belongs to DBSnap itself and cannot be a {} database here",
+            path.display(),
+            engine.info().label
+        ))
+        .hint("choose a file outside the data directory"));
     }
     Ok(())
 }
@@ -209,7 +213,13 @@ struct Checked {
     backup_options: BackupOptions,
 }
 
-async fn check(ctx: &Ctx, actor: &Actor, input: &DatabaseInput, old: Option<(DatabaseId, &Settings)>, before: Option<&Database>) -> Result<Checked> {
+async fn check(
+    ctx: &Ctx,
+    actor: &Actor,
+    input: &DatabaseInput,
+    old: Option<(DatabaseId, &Settings)>,
+    before: Option<&Database>,
+) -> Result<Checked> {
     let name = input.name.trim().to_owned();
     let mut problems = Vec::new();
     if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
@@ -249,7 +259,10 @@ async fn check(ctx: &Ctx, actor: &Actor, input: &DatabaseInput, old: Option<(Dat
 }
 
 async fn probe(ctx: &Ctx, engine: &'static dyn Engine, settings: &Settings) -> Result<Probe> {
-    let scratch = tempfile::Builder::new().prefix("probe-").tempdir_in(private_dir(ctx).await?).map_err(|cause| Error::new(Kind::Storage, "making a temporary folder").source(cause))?;
+    let scratch = tempfile::Builder::new()
+        .prefix("probe-")
+        .tempdir_in(private_dir(ctx).await?)
+        .map_err(|cause| Error::new(Kind::Storage, "making a temporary folder").source(cause))?;
     let run = Run {
         cancel: CancellationToken::new(),
         observer: Arc::new(Silent),

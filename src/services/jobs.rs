@@ -55,7 +55,13 @@ pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
     if job.kind == JobKind::Restore {
         return Err(Error::conflict("a restore is not retried by itself").hint("start a new restore after looking at the target"));
     }
-    let again = Job { payload: job.payload, database_id: job.database_id, backup_id: job.backup_id, exclusive_key: job.exclusive_key, ..new(job.kind, ctx) };
+    let again = Job {
+        payload: job.payload,
+        database_id: job.database_id,
+        backup_id: job.backup_id,
+        exclusive_key: job.exclusive_key,
+        ..new(job.kind, ctx)
+    };
     audit::record(ctx, actor, "job.retry", id, Value::Null).await?;
     enqueue(ctx, actor, again).await
 }

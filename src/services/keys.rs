@@ -6,7 +6,7 @@ use crate::{
     db::{self, Db},
     domain::secret::Secret,
     error::{Context, Error, Kind, Result},
-    pipeline::keys::{KeyRing, Kdf, MasterKey},
+    pipeline::keys::{Kdf, KeyRing, MasterKey},
 };
 
 /// The setting that holds the key's derivation and a sealed canary.

@@ -4,10 +4,7 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use crate::{
-    domain::{
-        manifest::Manifest,
-        stream::ByteStream,
-    },
+    domain::{manifest::Manifest, stream::ByteStream},
     error::{Context, Error, Kind, Result},
     pipeline::keys::KeyRing,
     stores::Store,

@@ -46,7 +46,12 @@ pub async fn rebuild(ctx: &Ctx, actor: &Actor, store_id: StoreId, accept_unsigne
         match read(ctx, actor, store.as_ref(), store_id, &object.key, accept_unsigned).await {
             Ok(None) => rebuilt.known += 1,
             Ok(Some(backup)) => {
-                run.info(format!("found {} of {}, {} bytes", backup.database_name, backup.moment.unwrap_or(backup.created_at), backup.stored_size()));
+                run.info(format!(
+                    "found {} of {}, {} bytes",
+                    backup.database_name,
+                    backup.moment.unwrap_or(backup.created_at),
+                    backup.stored_size()
+                ));
                 rebuilt.added += 1;
             }
             Err(reason) => {
@@ -59,7 +64,14 @@ pub async fn rebuild(ctx: &Ctx, actor: &Actor, store_id: StoreId, accept_unsigne
 }
 
 /// Adds the backup of one manifest; `None` when it is known. The error is the reason to leave it out.
-async fn read(ctx: &Ctx, actor: &Actor, store: &dyn Store, store_id: StoreId, key: &str, accept_unsigned: bool) -> Result<Option<Backup>, String> {
+async fn read(
+    ctx: &Ctx,
+    actor: &Actor,
+    store: &dyn Store,
+    store_id: StoreId,
+    key: &str,
+    accept_unsigned: bool,
+) -> Result<Option<Backup>, String> {
     let (manifest, seal) = manifests::fetch(store, key, Some(&ctx.keys)).await.map_err(|error| error.to_string())?;
     if db::backups::exists(&ctx.db, manifest.backup_id).await.map_err(|error| error.to_string())? {
         return Ok(None);
@@ -76,7 +88,8 @@ async fn read(ctx: &Ctx, actor: &Actor, store: &dyn Store, store_id: StoreId, ke
         }
     }
     let mut backup = row(&manifest, key, store_id);
-    let database = db::databases::find_by_name(&ctx.db, actor.organization_id, &manifest.database).await.map_err(|error| error.to_string())?;
+    let database =
+        db::databases::find_by_name(&ctx.db, actor.organization_id, &manifest.database).await.map_err(|error| error.to_string())?;
     backup.database_id = database.filter(|database| database.engine == manifest.engine).map(|database| database.id);
     backup.artifacts = artifacts(&manifest, key, store_id);
     db::backups::insert(&ctx.db, actor.organization_id, &backup).await.map_err(|error| error.to_string())?;

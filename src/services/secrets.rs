@@ -25,7 +25,9 @@ pub fn seal(key: &MasterKey, purpose: &str, fields: &[Field], mut settings: Sett
 pub fn open(key: &MasterKey, purpose: &str, fields: &[Field], mut settings: Settings) -> Result<Settings> {
     for field in fields.iter().filter(|field| field.is_secret()) {
         if let Some(Value::String(text)) = settings.get_mut(field.name) {
-            let secret = key.open_text(&place(purpose, field), text).map_err(|error| error.while_doing(format!("opening the stored {}", field.label)))?;
+            let secret = key
+                .open_text(&place(purpose, field), text)
+                .map_err(|error| error.while_doing(format!("opening the stored {}", field.label)))?;
             *text = secret.expose().to_owned();
         }
     }

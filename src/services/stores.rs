@@ -122,7 +122,15 @@ pub(super) async fn sweep(ctx: &Ctx) -> Result<()> {
 fn view(config: StoreConfig) -> Result<StoreView> {
     let info = stores::find(&config.kind)?.info();
     let (settings, secrets_set) = secrets::public(info.settings, config.settings);
-    Ok(StoreView { id: config.id, name: config.name, kind: config.kind, kind_label: info.label, settings, secrets_set, created_at: config.created_at })
+    Ok(StoreView {
+        id: config.id,
+        name: config.name,
+        kind: config.kind,
+        kind_label: info.label,
+        settings,
+        secrets_set,
+        created_at: config.created_at,
+    })
 }
 
 fn purpose(id: StoreId) -> String {

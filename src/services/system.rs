@@ -29,7 +29,9 @@ pub const SETTINGS: &[Field] = &[
     Field::new("compression", "Compression of new databases", FieldKind::Text)
         .default("zstd:1")
         .help("zstd:1 to zstd:19, gzip:0 to gzip:9, or none. zstd:1 is the fastest and on dumps about as small as higher levels."),
-    Field::new("encrypt", "Encrypt backups of new databases", FieldKind::Bool).default("true").help("With AES-256-GCM, under the key from ENCRYPTION_KEY."),
+    Field::new("encrypt", "Encrypt backups of new databases", FieldKind::Bool)
+        .default("true")
+        .help("With AES-256-GCM, under the key from ENCRYPTION_KEY."),
 ];
 
 /// The state of the product.
@@ -128,7 +130,8 @@ pub async fn stats(ctx: &Ctx, actor: &Actor) -> Result<Stats> {
         protected: protection.recent,
         never_backed_up: protection.never,
         backups_last_day: count(BackupFilter { start: Some(day_ago), ..BackupFilter::default() }).await?,
-        failed_last_day: count(BackupFilter { start: Some(day_ago), status: Some(BackupStatus::Failed), ..BackupFilter::default() }).await?,
+        failed_last_day: count(BackupFilter { start: Some(day_ago), status: Some(BackupStatus::Failed), ..BackupFilter::default() })
+            .await?,
         backups: count(BackupFilter { status: Some(BackupStatus::Completed), ..BackupFilter::default() }).await?,
         stored_bytes: protection.stored_bytes,
         running: count(BackupFilter { status: Some(BackupStatus::Running), ..BackupFilter::default() }).await?,

@@ -101,7 +101,8 @@ pub async fn import(ctx: &Ctx, actor: &Actor, bytes: &[u8]) -> Result<Imported> 
     actor.require(Permission::Settings)?;
     let export: Export = serde_json::from_slice(bytes).context(Kind::Validation, || "this is not an exported configuration".into())?;
     if export.version > VERSION {
-        return Err(Error::validation(format!("export version {} is newer than this build knows ({VERSION})", export.version)).hint("use a newer dbsnap"));
+        return Err(Error::validation(format!("export version {} is newer than this build knows ({VERSION})", export.version))
+            .hint("use a newer dbsnap"));
     }
     let key = export_key(ctx, &export.key).await?;
     let settings = system::check_settings(&export.settings)?;

@@ -1,6 +1,9 @@
 //! Verification: every stored byte is read, opened and compared with what the manifest promises.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 
@@ -36,7 +39,14 @@ pub struct Findings {
 /// last chunk, the structure of the dump, and the row counts.
 ///
 /// Errors only when it could not be done (the store is away, no key is given, a cancel); damage is a finding.
-pub async fn verify(manifest: &Manifest, seal: Seal, artifacts: &[Artifact], store: &dyn Store, keys: Option<&KeyRing>, run: &Run) -> Result<Findings> {
+pub async fn verify(
+    manifest: &Manifest,
+    seal: Seal,
+    artifacts: &[Artifact],
+    store: &dyn Store,
+    keys: Option<&KeyRing>,
+    run: &Run,
+) -> Result<Findings> {
     let mut findings = Findings { seal, bytes: 0, problems: Vec::new() };
     let total = artifacts.iter().map(|artifact| artifact.plain_size).sum();
     if artifacts.is_empty() {
@@ -62,7 +72,15 @@ pub async fn verify(manifest: &Manifest, seal: Seal, artifacts: &[Artifact], sto
     Ok(findings)
 }
 
-async fn read(manifest: &Manifest, artifact: &Artifact, store: &dyn Store, keys: Option<&KeyRing>, bytes: &mut u64, total: u64, run: &Run) -> Result<Option<String>> {
+async fn read(
+    manifest: &Manifest,
+    artifact: &Artifact,
+    store: &dyn Store,
+    keys: Option<&KeyRing>,
+    bytes: &mut u64,
+    total: u64,
+    run: &Run,
+) -> Result<Option<String>> {
     if artifact.key_id.is_some() && keys.is_none() {
         return Err(Error::internal(format!("{} is encrypted, but there is no key", artifact.key)).hint("set ENCRYPTION_KEY"));
     }
@@ -75,7 +93,14 @@ async fn read(manifest: &Manifest, artifact: &Artifact, store: &dyn Store, keys:
         if told.elapsed() >= Duration::from_millis(200) {
             told = Instant::now();
             let (rows, table) = inspector.seen();
-            run.progress(&Progress { stage: "verifying".into(), bytes: *bytes, total_bytes: Some(total), rows: Some(rows), table, ..Progress::default() });
+            run.progress(&Progress {
+                stage: "verifying".into(),
+                bytes: *bytes,
+                total_bytes: Some(total),
+                rows: Some(rows),
+                table,
+                ..Progress::default()
+            });
         }
     }
     let counts = inspector.finish()?;

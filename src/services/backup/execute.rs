@@ -40,7 +40,14 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
 }
 
 /// Takes a safety backup of `settings` before a restore overwrites it, inside the restore's own job.
-pub(in crate::services) async fn safety(ctx: &Arc<Ctx>, organization: OrganizationId, database: &Database, settings: &Settings, job: &Job, run: &Run) -> Result<BackupId> {
+pub(in crate::services) async fn safety(
+    ctx: &Arc<Ctx>,
+    organization: OrganizationId,
+    database: &Database,
+    settings: &Settings,
+    job: &Job,
+    run: &Run,
+) -> Result<BackupId> {
     let options = check_options(database, None)?;
     let backup = Backup { job_id: Some(job.id), ..new_row(database, BackupType::Safety, options) };
     let id = backup.id;
@@ -56,7 +63,13 @@ pub(in crate::services) async fn safety(ctx: &Arc<Ctx>, organization: Organizati
 }
 
 /// Marks the row of a job that did not complete.
-pub(in crate::services) async fn settle(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()> {
+pub(in crate::services) async fn settle(
+    ctx: &Arc<Ctx>,
+    organization: OrganizationId,
+    job: &Job,
+    outcome: JobStatus,
+    error: Option<&str>,
+) -> Result<()> {
     // The job is read again: a retry has moved it to another backup since it was claimed.
     let job = db::jobs::get(&ctx.db, organization, job.id).await?;
     let Some(id) = job.backup_id else { return Ok(()) };
@@ -73,7 +86,14 @@ async fn finish(ctx: &Ctx, id: BackupId, status: BackupStatus, error: Option<&st
     Ok(())
 }
 
-async fn perform(ctx: &Arc<Ctx>, organization: OrganizationId, database: &Database, settings: &Settings, mut backup: Backup, run: &Run) -> Result<()> {
+async fn perform(
+    ctx: &Arc<Ctx>,
+    organization: OrganizationId,
+    database: &Database,
+    settings: &Settings,
+    mut backup: Backup,
+    run: &Run,
+) -> Result<()> {
     let started_at = Moment::now();
     db::backups::mark_running(&ctx.db, backup.id, started_at).await?;
     ctx.tell(Event::Backup { backup_id: backup.id, status: BackupStatus::Running });

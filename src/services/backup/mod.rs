@@ -64,7 +64,8 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: BackupRequest) -> Res
     }
     let mut backup = new_row(&database, BackupType::Manual, options);
     let job = jobs::new(JobKind::Backup, ctx);
-    let job = Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key: Some(format!("backup:{}", database.id)), ..job };
+    let job =
+        Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key: Some(format!("backup:{}", database.id)), ..job };
     backup.job_id = Some(job.id);
     db::backups::insert(&ctx.db, actor.organization_id, &backup).await?;
     jobs::enqueue(ctx, actor, job).await?;

@@ -77,7 +77,12 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     run.progress(&Progress { stage: "connecting".into(), ..Progress::default() });
     let mut dump = plan.engine.open_dump(plan.settings, &plan.options.engine, run).await?;
     let facts = dump.facts().clone();
-    run.info(format!("{} as of {}{}", facts.server_version, facts.moment, facts.tool_version.as_ref().map(|tool| format!(", dumped by {tool}")).unwrap_or_default()));
+    run.info(format!(
+        "{} as of {}{}",
+        facts.server_version,
+        facts.moment,
+        facts.tool_version.as_ref().map(|tool| format!(", dumped by {tool}")).unwrap_or_default()
+    ));
     for warning in &facts.warnings {
         run.warn(warning);
     }
@@ -95,7 +100,14 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     }
 }
 
-async fn write_all(plan: &Plan<'_>, dump: &mut dyn Dump, store: &dyn Store, keys: Option<&KeyRing>, written: &mut Written<'_>, run: &Run) -> Result<Produced> {
+async fn write_all(
+    plan: &Plan<'_>,
+    dump: &mut dyn Dump,
+    store: &dyn Store,
+    keys: Option<&KeyRing>,
+    written: &mut Written<'_>,
+    run: &Run,
+) -> Result<Produced> {
     let stem = naming::stem(plan.database, plan.kind, plan.started_at, plan.id);
     let facts = dump.facts().clone();
     let mut artifacts = Vec::new();
@@ -205,7 +217,12 @@ async fn write_part(
         (_, Err(error)) => return Err(error),
     };
     let sealed = sealed??;
-    run.progress(&Progress { stage: "checking what was stored".into(), bytes: sealed.plain_size, total_bytes: Some(sealed.plain_size), ..Progress::default() });
+    run.progress(&Progress {
+        stage: "checking what was stored".into(),
+        bytes: sealed.plain_size,
+        total_bytes: Some(sealed.plain_size),
+        ..Progress::default()
+    });
     gate(&key, &sealed, &stored, store, run).await?;
     let seconds = begun.elapsed().as_secs_f64().max(0.001);
     run.info(format!(
@@ -236,7 +253,9 @@ async fn write_part(
 /// The success gate: a non-empty artifact, of which the store holds exactly what was sent.
 /// Where the store knows no SHA-256 of its own, the object is read back.
 async fn gate(key: &str, sealed: &Sealed, stored: &ObjectInfo, store: &dyn Store, run: &Run) -> Result<()> {
-    let wrong = |what: String| Err(Error::new(Kind::Storage, format!("{key}: {what}")).hint("the store is not reliable: check its disk and its log").retryable());
+    let wrong = |what: String| {
+        Err(Error::new(Kind::Storage, format!("{key}: {what}")).hint("the store is not reliable: check its disk and its log").retryable())
+    };
     if sealed.plain_size == 0 {
         return Err(Error::new(Kind::Backup, format!("{key}: the dump is empty")));
     }
@@ -266,7 +285,8 @@ async fn check_space(store: &dyn Store, size: Option<u64>, run: &Run) -> Result<
     if let (Some(free), Some(size)) = (free, size) {
         // A dump compresses to a tenth at best, as a rule.
         if free < size / 10 {
-            return Err(Error::new(Kind::Storage, format!("the store has {free} bytes free, the database is {size} bytes")).hint("free space or choose another store"));
+            return Err(Error::new(Kind::Storage, format!("the store has {free} bytes free, the database is {size} bytes"))
+                .hint("free space or choose another store"));
         }
         if free < size {
             run.warn(format!("the store has {free} bytes free and the database is {size} bytes: this may not fit"));

@@ -7,11 +7,7 @@ use futures_util::StreamExt;
 use super::{execute, produce::Produced};
 use crate::{
     db,
-    domain::{
-        backup::Backup,
-        ids::OrganizationId,
-        naming,
-    },
+    domain::{backup::Backup, ids::OrganizationId, naming},
     error::Result,
     services::{Ctx, manifests, rebuild, stores},
     stores::Store,

@@ -31,7 +31,10 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     let database = db::databases::get(&ctx.db, organization, database_id).await?;
     let engine = engines::find(&database.engine)?;
     let settings = target_settings(engine, databases::open_settings(ctx, &database)?, &restore.plan);
-    run.info(format!("restoring {} into {} (mode {}, content {})", restore.source_label, restore.target_label, restore.plan.mode, restore.plan.content));
+    run.info(format!(
+        "restoring {} into {} (mode {}, content {})",
+        restore.source_label, restore.target_label, restore.plan.mode, restore.plan.content
+    ));
 
     let (source, expected) = open_source(ctx, organization, &restore).await?;
     if restore.plan.safety_backup && restore.plan.mode != RestoreMode::New {
@@ -55,7 +58,11 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     for warning in &outcome.warnings {
         run.warn(warning);
     }
-    run.info(format!("restored and counted: {} rows in {} tables", outcome.tables.iter().map(|table| table.rows).sum::<u64>(), outcome.tables.len()));
+    run.info(format!(
+        "restored and counted: {} rows in {} tables",
+        outcome.tables.iter().map(|table| table.rows).sum::<u64>(),
+        outcome.tables.len()
+    ));
     restore.status = RestoreStatus::Completed;
     restore.finished_at = Some(Moment::now());
     restore.tables = outcome.tables;
@@ -68,7 +75,13 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
 }
 
 /// Marks the row of a job that did not complete.
-pub(in crate::services) async fn settle(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()> {
+pub(in crate::services) async fn settle(
+    ctx: &Arc<Ctx>,
+    organization: OrganizationId,
+    job: &Job,
+    outcome: JobStatus,
+    error: Option<&str>,
+) -> Result<()> {
     let Some(id) = job.restore_id else { return Ok(()) };
     let restore = db::restores::get(&ctx.db, organization, id).await?;
     if restore.status.is_over() {

@@ -82,7 +82,10 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
         _ => return Err(Error::validation("a restore needs either backupId or uploadId")),
     };
     if source_engine != database.engine {
-        return Err(Error::validation(format!("a {source_engine} dump cannot be restored into the {} database '{}'", database.engine, database.name)));
+        return Err(Error::validation(format!(
+            "a {source_engine} dump cannot be restored into the {} database '{}'",
+            database.engine, database.name
+        )));
     }
     let settings = target_settings(engine, databases::open_settings(ctx, &database)?, &plan);
     databases::refuse_own_files(ctx, engine, &settings)?;
@@ -122,7 +125,8 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
     restore.job_id = Some(job.id);
     db::restores::insert(&ctx.db, actor.organization_id, &restore).await?;
     jobs::enqueue(ctx, actor, job).await?;
-    audit::record(ctx, actor, "restore.start", restore.id, json!({ "source": restore.source_label, "target": restore.target_label })).await?;
+    audit::record(ctx, actor, "restore.start", restore.id, json!({ "source": restore.source_label, "target": restore.target_label }))
+        .await?;
     Ok(restore)
 }
 
@@ -176,7 +180,11 @@ pub fn check_plan(engine: &dyn Engine, mut plan: RestorePlan) -> Result<RestoreP
         Ok(options) => plan.engine = options,
         Err(error) => problems.extend(error.fields),
     }
-    if problems.is_empty() { Ok(plan) } else { Err(Error::validation("the restore plan is not valid").fields(problems.into_iter().collect())) }
+    if problems.is_empty() {
+        Ok(plan)
+    } else {
+        Err(Error::validation("the restore plan is not valid").fields(problems.into_iter().collect()))
+    }
 }
 
 /// Connection settings that point at the plan's target.

@@ -31,7 +31,11 @@ impl DumpSource for Stored {
     }
 
     async fn open(&self, part: ArtifactKind) -> Result<ByteStream> {
-        let artifact = self.artifacts.iter().find(|artifact| artifact.kind == part).ok_or_else(|| Error::not_found(format_args!("the {part} of this backup")))?;
+        let artifact = self
+            .artifacts
+            .iter()
+            .find(|artifact| artifact.kind == part)
+            .ok_or_else(|| Error::not_found(format_args!("the {part} of this backup")))?;
         backup::open(self.store.as_ref(), artifact, self.keys.as_ref()).await
     }
 }
@@ -67,6 +71,7 @@ pub async fn read_file(path: &std::path::Path) -> Result<ByteStream> {
 
     let name = path.display().to_string();
     let file = tokio::fs::File::open(path).await.context(Kind::Validation, || format!("opening {name}"))?;
-    let stream = ReaderStream::with_capacity(file, PIECE).map_err(move |cause| Error::new(Kind::Storage, format!("reading {name}")).source(cause));
+    let stream =
+        ReaderStream::with_capacity(file, PIECE).map_err(move |cause| Error::new(Kind::Storage, format!("reading {name}")).source(cause));
     Ok(Box::pin(stream))
 }

@@ -52,14 +52,24 @@ pub struct Recognised {
 
 /// Takes in a dump. Errors when it is larger than MAX_UPLOAD_BYTES, is no dump that an engine knows, or cannot be
 /// opened with this ENCRYPTION_KEY; nothing is kept then.
-pub async fn upload<E>(ctx: &Arc<Ctx>, actor: &Actor, label: &str, body: impl Stream<Item = Result<bytes::Bytes, E>> + Send) -> Result<Upload>
+pub async fn upload<E>(
+    ctx: &Arc<Ctx>,
+    actor: &Actor,
+    label: &str,
+    body: impl Stream<Item = Result<bytes::Bytes, E>> + Send,
+) -> Result<Upload>
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     actor.require(Permission::Restore)?;
     let id = UploadId::new();
     let folder = ctx.uploads();
-    tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).await.context(Kind::Storage, || format!("making {}", folder.display()))?;
+    tokio::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .await
+        .context(Kind::Storage, || format!("making {}", folder.display()))?;
     let path = file(ctx, id);
     let taken = take_in(ctx, &path, body).await;
     let recognised = match taken {
@@ -85,7 +95,9 @@ where
 pub async fn get(ctx: &Ctx, id: UploadId) -> Result<Upload> {
     match tokio::fs::read(file(ctx, id).with_extension("json")).await {
         Ok(record) => serde_json::from_slice(&record).context(Kind::Internal, || format!("reading the record of upload {id}")),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Err(Error::not_found(format_args!("upload {id}")).hint("uploads are kept for a day: upload it again")),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::not_found(format_args!("upload {id}")).hint("uploads are kept for a day: upload it again"))
+        }
         Err(cause) => Err(Error::new(Kind::Storage, format!("reading the record of upload {id}")).source(cause)),
     }
 }
@@ -149,14 +161,16 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let naming = || "storing the upload".to_owned();
-    let mut file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await.context(Kind::Storage, naming)?;
+    let mut file =
+        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await.context(Kind::Storage, naming)?;
     let mut size = 0;
     let mut body = std::pin::pin!(body);
     while let Some(piece) = body.next().await {
         let piece = piece.context(Kind::Validation, || "the upload broke off".into())?;
         size += piece.len() as u64;
         if size > ctx.config.max_upload_bytes {
-            return Err(Error::validation(format!("the upload is larger than {} bytes", ctx.config.max_upload_bytes)).hint("raise MAX_UPLOAD_BYTES, or use `dbsnap restore --from FILE`"));
+            return Err(Error::validation(format!("the upload is larger than {} bytes", ctx.config.max_upload_bytes))
+                .hint("raise MAX_UPLOAD_BYTES, or use `dbsnap restore --from FILE`"));
         }
         file.write_all(&piece).await.context(Kind::Storage, naming)?;
     }
@@ -166,7 +180,9 @@ where
 
 async fn remove(path: &std::path::Path) -> Result<()> {
     match tokio::fs::remove_file(path).await {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::new(Kind::Storage, format!("removing {}", path.display())).source(cause)),
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::Storage, format!("removing {}", path.display())).source(cause))
+        }
         _ => Ok(()),
     }
 }
