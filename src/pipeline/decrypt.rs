@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Tag};
+use aes_gcm::{AeadInOut, Aes256Gcm, Tag};
 use bytes::{Buf, BytesMut};
 
 use super::{
     encrypt::{TAG, nonce},
     header::{Header, MAGIC},
-    keys::{KeyRing, MasterKey},
+    keys::{KeyRing, MasterKey, cipher},
     layers::{Compressed, Stored},
 };
 use crate::error::{Error, Kind, Result};
@@ -91,7 +91,7 @@ impl Unprotector {
         }
         if let Some((header, length)) = Header::read(&self.buffer)? {
             let key = self.key(&header)?;
-            let cipher = Aes256Gcm::new(&(*key.file_key(&header.file_salt, &self.buffer[..length])).into());
+            let cipher = cipher(&key.file_key(&header.file_salt, &self.buffer[..length]));
             self.buffer.advance(length);
             self.state = State::Chunks(Box::new(Chunks { cipher, counter: 0, size: header.chunk_size, at: length as u64 }));
         }

@@ -1,11 +1,11 @@
 //! The last step towards a store: encryption in chunks (STREAM), or none. docs/format.md, section 1.
 
-use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
+use aes_gcm::{AeadInOut, Aes256Gcm};
 use bytes::{Bytes, BytesMut};
 
 use super::{
     header::Header,
-    keys::MasterKey,
+    keys::{MasterKey, cipher},
     layers::{Compressed, Stored},
 };
 use crate::domain::stream::PIECE;
@@ -44,7 +44,7 @@ impl Protector {
             let header = Header::generate(key);
             let preamble = header.preamble();
             buffer.extend_from_slice(&preamble);
-            let cipher = Box::new(Aes256Gcm::new(&(*key.file_key(&header.file_salt, &preamble)).into()));
+            let cipher = Box::new(cipher(&key.file_key(&header.file_salt, &preamble)));
             Chunks { cipher, counter: 0, size: header.chunk_size }
         });
         let open = buffer.len();

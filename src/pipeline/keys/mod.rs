@@ -8,6 +8,7 @@ mod text;
 
 use std::fmt;
 
+use aes_gcm::Aes256Gcm;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use pbkdf2::Algorithm;
@@ -142,8 +143,103 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// The AES-256-GCM cipher of a subkey.
+pub(super) fn cipher(key: &Subkey) -> Aes256Gcm {
+    Aes256Gcm::new_from_slice(&**key).expect("a subkey has 32 bytes")
+}
+
 fn expand(master: &Subkey, salt: Option<&[u8]>, info: &[&[u8]]) -> Subkey {
     let mut key = Subkey::default();
     Hkdf::<Sha256>::new(salt, &**master).expand_multi_info(info, &mut *key).expect("32 bytes are one HKDF block");
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const PASSPHRASE: &str = "correct horse battery staple, twice over";
+    const KDF: Kdf = Kdf { iterations: 100_000, salt: [7; 16] };
+
+    fn ring(passphrase: &str, kdf: Kdf) -> KeyRing {
+        let passphrase = Secret::new(passphrase);
+        let key = MasterKey::derive(&passphrase, kdf);
+        KeyRing::new(passphrase, key)
+    }
+
+    #[test]
+    fn a_key_is_what_docs_format_says() {
+        // Computed with Python's hashlib and cryptography from docs/format.md.
+        let key = MasterKey::derive(&Secret::new(PASSPHRASE), KDF);
+        assert_eq!(key.id(), "88a7961a");
+        assert_eq!(hex::encode(*key.text_key()), "bddef617eb84ec8ca611195fb5fa67198083aa65e56938221cbe4962243b83e4");
+        assert_eq!(hex::encode(*key.file_key(&[9; 32], b"preamble")), "e159660fb0e46fd539635565ed198cfd10fda9a9a2fad3e91cea7fd5a3c74712");
+        assert_eq!(key.mac(b"{}").mac, "ae32028ac4b106b48bc39f96dd36f3f6c27f357f476ed1102d9d63ac8456998a");
+    }
+
+    #[test]
+    fn a_sealed_text_opens_under_its_key_and_purpose_only() {
+        let key = ring(PASSPHRASE, KDF).current();
+        let sealed = key.seal_text("database/1", "pä55");
+        assert_eq!(key.open_text("database/1", &sealed).unwrap().expose(), "pä55");
+        assert_ne!(sealed, key.seal_text("database/1", "pä55"), "a nonce of its own each time");
+        assert!(key.open_text("database/2", &sealed).unwrap_err().to_string().contains("another purpose"));
+        let other = ring("another passphrase of many characters", KDF).current();
+        let error = other.open_text("database/1", &sealed).unwrap_err().to_string();
+        assert!(error.contains(&format!("sealed under key {}; the ENCRYPTION_KEY given makes key {}", key.id(), other.id())), "{error}");
+        // The constant form: what was sealed once opens for ever.
+        let golden = "v1.88a7961a.AAECAwQFBgcICQoLquEdPj7Ja_HNisPKPyvzhvqf59YzeyaXShG1giJiELQ";
+        assert_eq!(key.open_text("golden", golden).unwrap().expose(), "a secret of 2026");
+    }
+
+    #[test]
+    fn no_altered_sealed_text_opens() {
+        let key = ring(PASSPHRASE, KDF).current();
+        let sealed = key.seal_text("p", "text");
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone().into_bytes();
+            altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+            assert!(key.open_text("p", &String::from_utf8(altered).unwrap()).is_err(), "byte {at}");
+            assert!(key.open_text("p", &sealed[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_ring_finds_older_keys_by_their_salt_and_refuses_other_passphrases() {
+        let old = ring(PASSPHRASE, Kdf { salt: [1; 16], ..KDF }).current();
+        let keys = ring(PASSPHRASE, KDF);
+        assert_eq!(keys.for_kdf(old.kdf(), old.id()).unwrap().id(), old.id());
+        assert!(Arc::ptr_eq(&keys.for_kdf(&KDF, keys.current().id()).unwrap(), &keys.current()));
+        let error = ring("another passphrase of many characters", KDF).for_kdf(old.kdf(), old.id()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("encrypted under key {}; the ENCRYPTION_KEY given makes key", old.id())), "{error}");
+    }
+
+    #[test]
+    fn a_mac_verifies_over_the_same_bytes_only() {
+        let mac = ring(PASSPHRASE, Kdf { salt: [1; 16], ..KDF }).current().mac(b"manifest");
+        let keys = ring(PASSPHRASE, KDF);
+        keys.verify_mac(&mac, b"manifest").unwrap();
+        assert!(keys.verify_mac(&mac, b"manifesto").unwrap_err().to_string().contains("altered"));
+        let check = |change: &dyn Fn(&mut ManifestMac)| {
+            let mut changed = mac.clone();
+            change(&mut changed);
+            keys.verify_mac(&changed, b"manifest").unwrap_err().to_string()
+        };
+        assert!(check(&|mac| mac.mac.replace_range(..2, "zz")).contains("altered"));
+        assert!(check(&|mac| mac.mac.truncate(8)).contains("altered"));
+        assert!(check(&|mac| mac.algorithm = "none".into()).contains("not known"));
+        assert!(check(&|mac| mac.iterations = 1).contains("outside"));
+        assert!(check(&|mac| mac.iterations = u32::MAX).contains("outside"));
+        assert!(check(&|mac| mac.salt.push('0')).contains("16 bytes"));
+        assert!(check(&|mac| mac.salt = "00".repeat(16)).contains("makes key"));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let keys = ring(PASSPHRASE, KDF);
+        let shown = format!("{keys:?} {:?}", keys.current());
+        assert_eq!(shown, format!("KeyRing({id}) MasterKey({id})", id = keys.current().id()));
+    }
 }

@@ -44,7 +44,7 @@ impl KeyRing {
             return Ok(key);
         }
         Err(Error::validation(format!("encrypted under key {}; the ENCRYPTION_KEY given makes key {}", key_id.escape_debug(), key.id()))
-            .hint("give the ENCRYPTION_KEY that was set when this was written"))
+            .hint("give the ENCRYPTION_KEY that was set when this was written; if it is that one, the header is damaged"))
     }
 
     /// Checks a manifest's MAC over `bytes` (see `Manifest::mac_input`). Errors when the passphrase makes another key,

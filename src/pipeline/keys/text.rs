@@ -1,7 +1,7 @@
 //! Sealed text: secrets in the catalogue, as `v1.<key id>.<base64url of nonce, ciphertext and tag>`.
 
 use aes_gcm::{
-    Aes256Gcm, KeyInit,
+    Aes256Gcm,
     aead::{Aead, Payload},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -56,6 +56,6 @@ impl MasterKey {
     }
 
     fn text_cipher(&self) -> Aes256Gcm {
-        Aes256Gcm::new(&(*self.text_key()).into())
+        super::cipher(&self.text_key())
     }
 }
