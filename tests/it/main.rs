@@ -7,4 +7,5 @@ mod architecture;
 mod catalogue;
 mod config;
 mod pipeline;
+mod sqlite;
 mod stores;
