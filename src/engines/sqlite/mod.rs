@@ -57,6 +57,7 @@ static INFO: EngineInfo = EngineInfo {
     ],
     restore_modes: &[RestoreMode::New, RestoreMode::Drop, RestoreMode::Clean, RestoreMode::Append],
     restore_contents: &[RestoreContent::All, RestoreContent::Schema, RestoreContent::Data],
+    target_field: "path",
     restore_tables: true,
     end_connections: false,
     formats: &[DumpFormat::SqliteFile],
