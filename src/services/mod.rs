@@ -31,6 +31,7 @@ pub mod databases;
 pub mod jobs;
 pub mod keys;
 pub mod manifests;
+pub mod queue;
 pub mod rebuild;
 pub mod restore;
 pub mod secrets;

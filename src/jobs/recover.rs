@@ -1,0 +1,63 @@
+//! Finds jobs whose worker is gone, at start and while running, and concludes them as interrupted.
+
+use std::sync::Arc;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::Instrument;
+
+use super::{Pool, policy::Outcome, worker};
+use crate::{
+    domain::{
+        ids::OrganizationId,
+        job::{Job, LogLevel},
+        time::Moment,
+    },
+    error::Result,
+    services::queue::{self, Lease, NewLine},
+};
+
+/// Concludes what the previous process left running. The data directory's lock says that it is gone.
+pub(super) async fn previous_process(pool: &Pool) -> Result<()> {
+    let lease = pool.new_lease();
+    let abandoned = queue::take_over_all(&pool.ctx, &lease).await?;
+    interrupt_each(pool, &lease, abandoned, "dbsnap ended while the job ran").await;
+    Ok(())
+}
+
+/// Concludes jobs whose lease has ended, every few seconds.
+pub(super) async fn sweep(pool: Arc<Pool>) {
+    let mut ticks = interval(pool.timing.sweep);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = pool.stopping.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let lease = pool.new_lease();
+        match queue::take_over_expired(&pool.ctx, &lease).await {
+            Ok(abandoned) => interrupt_each(&pool, &lease, abandoned, "the job's worker vanished").await,
+            Err(error) => tracing::error!(%error, "abandoned jobs could not be looked for"),
+        }
+    }
+}
+
+/// One job that cannot be concluded does not keep the others: its new lease ends, and the next sweep finds it.
+async fn interrupt_each(pool: &Pool, lease: &Lease, abandoned: Vec<(OrganizationId, Job)>, why: &'static str) {
+    for (organization, job) in abandoned {
+        if let Err(error) = interrupt(pool, organization, &job, lease, why).await {
+            tracing::error!(job_id = %job.id, %error, "an abandoned job could not be concluded; it is tried again");
+        }
+    }
+}
+
+async fn interrupt(pool: &Pool, organization: OrganizationId, job: &Job, lease: &Lease, why: &'static str) -> Result<()> {
+    let span = tracing::info_span!("job", job_id = %job.id, kind = %job.kind, attempt = job.attempt);
+    async {
+        tracing::warn!("{why}");
+        let message = format!("attempt {} of {} was interrupted: {why}", job.attempt, job.max_attempts);
+        queue::append_logs(&pool.ctx, &[NewLine { job_id: job.id, at: Moment::now(), level: LogLevel::Warn, message }]).await?;
+        worker::conclude(pool, organization, job, lease, Outcome::Interrupted(why)).await
+    }
+    .instrument(span)
+    .await
+}

@@ -1,0 +1,163 @@
+//! One worker: takes a job, runs it, concludes it, takes the next.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    Pool,
+    keeper::Keeper,
+    log,
+    observer::JobObserver,
+    policy::{Next, Outcome},
+};
+use crate::{
+    domain::{
+        ids::OrganizationId,
+        job::{Job, JobStatus, LogLevel},
+        run::{Observer, Run},
+        time::Moment,
+    },
+    error::Result,
+    services::queue::{self, Lease},
+};
+
+const SETTLE_ATTEMPTS: u32 = 3;
+
+/// Works until the pool is stopping and the job in hand has ended.
+pub(super) async fn serve(pool: Arc<Pool>) {
+    while !pool.stopping.is_cancelled() {
+        let lease = pool.new_lease();
+        match queue::claim(&pool.ctx, &lease).await {
+            Ok(Some((organization, job))) => {
+                // More may be due than this one: each claim wakes the next worker.
+                pool.ctx.queued.notify_one();
+                let span = tracing::info_span!("job", job_id = %job.id, kind = %job.kind, attempt = job.attempt);
+                run(&pool, organization, &job, lease).instrument(span).await;
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the queue cannot be read"),
+        }
+        tokio::select! {
+            () = pool.stopping.cancelled() => {}
+            () = pool.ctx.queued.notified() => {}
+            () = tokio::time::sleep(pool.timing.poll) => {}
+        }
+    }
+}
+
+/// Runs one attempt from claim to end.
+async fn run(pool: &Pool, organization: OrganizationId, job: &Job, lease: Lease) {
+    let (lines, log) = log::start(Arc::clone(&pool.ctx), job.id);
+    let observer = Arc::new(JobObserver::new(lines, tracing::Span::current()));
+    let outcome = match queue::make_scratch(&pool.ctx, job).await {
+        Ok(scratch) => {
+            let cancel = CancellationToken::new();
+            let outcome = {
+                let _registered = Registered::new(pool, job, &cancel);
+                let run = Run {
+                    cancel: cancel.clone(),
+                    observer: observer.clone(),
+                    scratch: scratch.clone(),
+                    tool_dirs: pool.ctx.config.pg_bin_dirs.clone(),
+                };
+                attempt(pool, organization, job, &lease, &observer, run).await
+            };
+            if let Err(cause) = tokio::fs::remove_dir_all(&scratch).await {
+                tracing::warn!(path = %scratch.display(), %cause, "temporary files could not be removed");
+            }
+            outcome
+        }
+        Err(error) => Outcome::Failed(error.retryable()),
+    };
+    say(&*observer, job, &outcome);
+    log.close().await;
+    if let Err(error) = conclude(pool, organization, job, &lease, outcome).await {
+        // The lease ends by itself; the sweep then finds the job and concludes it.
+        tracing::error!(%error, "the job's end could not be recorded");
+    }
+}
+
+async fn attempt(pool: &Pool, organization: OrganizationId, job: &Job, lease: &Lease, observer: &Arc<JobObserver>, run: Run) -> Outcome {
+    let (work, owned, cancel) = (Arc::clone(&pool.work), job.clone(), run.cancel.clone());
+    // A task of its own: a panic in it is caught, and it can be dropped when it ignores a cancel.
+    let task = tokio::spawn(async move { work.execute(organization, &owned, run).await }.in_current_span());
+    Keeper { pool, job, lease: lease.clone(), observer: Arc::clone(observer), cancel }.watch(task).await
+}
+
+/// Settles the rows that belong to the job, then the job. Nothing is written without the lease.
+pub(super) async fn conclude(pool: &Pool, organization: OrganizationId, job: &Job, lease: &Lease, outcome: Outcome) -> Result<()> {
+    let renewed = Lease { token: lease.token.clone(), until: pool.lease_end() };
+    let beat = queue::heartbeat(&pool.ctx, job.id, &renewed, None).await?;
+    if !beat.held {
+        tracing::warn!("another worker has taken the job over; nothing is recorded here");
+        return Ok(());
+    }
+    let message = outcome.message();
+    let message = message.as_deref();
+    match outcome.next(job, beat.cancel_requested, Moment::now(), pool.timing.retry_base) {
+        Next::Nothing => {}
+        Next::End(status) => {
+            if status != JobStatus::Completed {
+                settle(pool, organization, job, status, message).await;
+            }
+            queue::finish(&pool.ctx, job.id, lease, status, message).await?;
+        }
+        Next::Again(status, run_after) => {
+            settle(pool, organization, job, status, message).await;
+            queue::requeue(&pool.ctx, job.id, lease, run_after, message).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Settles in a task of its own, because it may panic. When it keeps failing the job ends all the same; rows that then
+/// still say "running" are settled at the next start.
+async fn settle(pool: &Pool, organization: OrganizationId, job: &Job, status: JobStatus, message: Option<&str>) {
+    for attempt in 1..=SETTLE_ATTEMPTS {
+        let (work, owned, message) = (Arc::clone(&pool.work), job.clone(), message.map(str::to_owned));
+        let settling = async move { work.settle(organization, &owned, status, message.as_deref()).await };
+        let problem = match tokio::spawn(settling.in_current_span()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(cause) => cause.to_string(),
+        };
+        tracing::error!(attempt, problem, "what belongs to the job could not be settled");
+        if attempt < SETTLE_ATTEMPTS {
+            tokio::time::sleep(pool.timing.settle_again).await;
+        }
+    }
+}
+
+/// The last line of the attempt's log.
+fn say(observer: &dyn Observer, job: &Job, outcome: &Outcome) {
+    let attempts = format!("attempt {} of {}", job.attempt, job.max_attempts);
+    match outcome {
+        Outcome::Completed => observer.log(LogLevel::Info, "completed"),
+        Outcome::Cancelled => observer.log(LogLevel::Warn, "cancelled"),
+        Outcome::Failed(error) => observer.log(LogLevel::Error, &format!("{attempts} failed: {error}")),
+        Outcome::Interrupted(why) => observer.log(LogLevel::Warn, &format!("{attempts} was interrupted: {why}")),
+        Outcome::LostLease => observer.log(LogLevel::Warn, &format!("{attempts} was taken over by another worker")),
+    }
+}
+
+/// Lets the job be cancelled from outside for as long as this lives.
+struct Registered<'a> {
+    pool: &'a Pool,
+    job: &'a Job,
+}
+
+impl<'a> Registered<'a> {
+    fn new(pool: &'a Pool, job: &'a Job, cancel: &CancellationToken) -> Self {
+        pool.ctx.running.lock().unwrap_or_else(PoisonError::into_inner).insert(job.id, cancel.clone());
+        Self { pool, job }
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.pool.ctx.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job.id);
+    }
+}

@@ -1,0 +1,79 @@
+//! What the workers need of the catalogue: claims, leases, ends, log lines. Each change is told to the event stream.
+
+use std::path::PathBuf;
+
+use super::{Ctx, jobs::event};
+pub use crate::db::{
+    jobs::{Heartbeat, Lease},
+    logs::NewLine,
+};
+use crate::{
+    db::{self, lock::make_private_dir},
+    domain::{
+        events::{Event, Progress},
+        ids::{JobId, OrganizationId},
+        job::{Job, JobStatus},
+        time::Moment,
+    },
+    error::{Error, Result},
+};
+
+/// Takes the next job that may start, for the holder of `lease`.
+pub async fn claim(ctx: &Ctx, lease: &Lease) -> Result<Option<(OrganizationId, Job)>> {
+    let claimed = db::jobs::claim(&ctx.db, lease, Moment::now(), ctx.config.max_concurrent_backups).await?;
+    if let Some((_, job)) = &claimed {
+        ctx.tell(event(job));
+    }
+    Ok(claimed)
+}
+
+/// Extends the lease and stores the progress.
+pub async fn heartbeat(ctx: &Ctx, id: JobId, lease: &Lease, progress: Option<&Progress>) -> Result<Heartbeat> {
+    db::jobs::heartbeat(&ctx.db, id, lease, progress).await
+}
+
+/// Ends a held job. False when its lease was lost, and nothing changed.
+pub async fn finish(ctx: &Ctx, id: JobId, lease: &Lease, status: JobStatus, error: Option<&str>) -> Result<bool> {
+    let finished = db::jobs::finish(&ctx.db, id, &lease.token, status, error, Moment::now()).await?;
+    Ok(told(ctx, finished))
+}
+
+/// Puts a held job back into the queue. False when its lease was lost, and nothing changed.
+pub async fn requeue(ctx: &Ctx, id: JobId, lease: &Lease, run_after: Moment, error: Option<&str>) -> Result<bool> {
+    let queued = db::jobs::requeue(&ctx.db, id, &lease.token, run_after, error).await?;
+    Ok(told(ctx, queued))
+}
+
+/// Takes over every running job: at start, before any worker, when whoever ran them is gone.
+pub async fn take_over_all(ctx: &Ctx, lease: &Lease) -> Result<Vec<(OrganizationId, Job)>> {
+    db::jobs::take_over(&ctx.db, lease, None).await
+}
+
+/// Takes over the running jobs whose lease has ended: their worker vanished.
+pub async fn take_over_expired(ctx: &Ctx, lease: &Lease) -> Result<Vec<(OrganizationId, Job)>> {
+    db::jobs::take_over(&ctx.db, lease, Some(Moment::now())).await
+}
+
+/// Stores log lines and tells them.
+pub async fn append_logs(ctx: &Ctx, lines: &[NewLine]) -> Result<()> {
+    for line in db::logs::append(&ctx.db, lines).await? {
+        ctx.tell(Event::Log { line });
+    }
+    Ok(())
+}
+
+/// Makes the private folder (0700) that one attempt of a job may spool into.
+pub async fn make_scratch(ctx: &Ctx, job: &Job) -> Result<PathBuf> {
+    let path = ctx.scratch_root().join(format!("{}-{}", job.id, job.attempt));
+    let folder = path.clone();
+    let made = tokio::task::spawn_blocking(move || make_private_dir(&folder)).await;
+    made.map_err(|cause| Error::internal("making a scratch folder").source(cause))??;
+    Ok(path)
+}
+
+fn told(ctx: &Ctx, changed: Option<Job>) -> bool {
+    if let Some(job) = &changed {
+        ctx.tell(event(job));
+    }
+    changed.is_some()
+}
