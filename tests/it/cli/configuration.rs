@@ -1,0 +1,53 @@
+//! rebuild, export, import: the commands that open a data directory.
+
+use serde_json::Value;
+
+use super::Place;
+
+#[test]
+fn the_catalogue_is_rebuilt_from_the_manifests_and_forged_ones_are_left_out() {
+    let place = Place::new();
+    let source = place.notes("notes.db");
+    let first = place.back_up(&source, "data/backups", &[]);
+    place.back_up(&source, "data/backups", &[]);
+    place.back_up(&source, "data/backups", &["--no-encrypt"]);
+    let said = place.run(&["rebuild", "--json"]).json();
+    assert_eq!((&said["added"], &said["known"]), (&Value::from(3), &Value::from(0)));
+    let said = place.run(&["rebuild", "--json"]).json();
+    assert_eq!((&said["added"], &said["known"]), (&Value::from(0), &Value::from(3)));
+
+    std::fs::remove_dir_all(place.path("data/scratch")).ok();
+    for name in ["dbsnap.db", "dbsnap.db-wal", "dbsnap.db-shm"] {
+        std::fs::remove_file(place.path("data").join(name)).ok();
+    }
+    let text = std::fs::read_to_string(&first).unwrap();
+    std::fs::write(&first, text.replace("\"database\": \"notes.db\"", "\"database\": \"other.db\"")).unwrap();
+    let said = place.run(&["rebuild", "--json"]);
+    assert_eq!(said.code, 1, "something was refused");
+    let said: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(said["added"], 2);
+    assert!(said["refused"][0].as_str().unwrap().contains("notes.db"), "{said}");
+}
+
+#[test]
+fn a_wrong_key_is_refused_at_start_and_nothing_is_overwritten() {
+    let place = Place::new();
+    place.run(&["export"]).ok();
+    let before = std::fs::read(place.path("data/dbsnap.db")).unwrap();
+    let said: super::Said = place.command(&["export"]).env("ENCRYPTION_KEY", "another passphrase of more than 32 characters").output().unwrap().into();
+    said.failed(2, "ENCRYPTION_KEY is not the one");
+    assert_eq!(std::fs::read(place.path("data/dbsnap.db")).unwrap(), before);
+    place.run(&["export"]).ok();
+}
+
+#[test]
+fn an_exported_configuration_is_imported_elsewhere_and_foreign_keys_in_it_are_refused() {
+    let (here, there) = (Place::new(), Place::new());
+    here.run(&["export", "-o", "exported.json"]).ok();
+    let text = std::fs::read_to_string(here.path("exported.json")).unwrap();
+    std::fs::write(there.path("exported.json"), &text).unwrap();
+    there.run(&["import", "exported.json"]).ok();
+    std::fs::write(there.path("odd.json"), text.replace("\"version\"", "\"users\": [], \"version\"")).unwrap();
+    there.run(&["import", "odd.json"]).failed(2, "users");
+    there.run(&["import", "missing.json"]).failed(2, "missing.json");
+}

@@ -1,0 +1,91 @@
+//! The real binary, serving; it can be killed without warning.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// Longest wait for any state.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    child: Child,
+    base: String,
+    client: reqwest::Client,
+}
+
+/// `dbsnap serve` with its data in `place`/data.
+pub fn command(place: &Path, port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dbsnap"));
+    command
+        .arg("serve")
+        .current_dir(place)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("ENCRYPTION_KEY", "a test passphrase of more than 32 characters")
+        .env("AUTH_MODE", "none")
+        .env("HOSTNAME", "127.0.0.1")
+        .env("PORT", port.to_string())
+        .stdin(Stdio::null());
+    command
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    /// Starts it and waits until it is ready.
+    pub async fn start(place: &Path, env: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(place.join("server.log")).unwrap();
+        let child = command(place, port).envs(env.iter().copied()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let server = Self { child, base: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() };
+        wait_until("the server is ready", async || {
+            server.client.get(format!("{}/api/health/ready", server.base)).send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+        server
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        data(self.client.get(format!("{}{path}", self.base)).send().await.unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        data(self.client.post(format!("{}{path}", self.base)).json(&body).send().await.unwrap()).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be dead already: that is what these tests are about.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn data(answer: reqwest::Response) -> Value {
+    let status = answer.status();
+    let mut body: Value = answer.json().await.unwrap();
+    assert!(status.is_success(), "{status}: {body}");
+    body["data"].take()
+}
+
+/// Waits for a state; panics with its name when it does not come.
+pub async fn wait_until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is().await {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
