@@ -7,26 +7,37 @@ use futures_util::StreamExt;
 use super::{execute, produce::Produced};
 use crate::{
     db,
-    domain::{backup::Backup, ids::OrganizationId, naming},
+    domain::{
+        backup::{Backup, BackupStatus},
+        ids::OrganizationId,
+        naming,
+        time::Moment,
+    },
     error::Result,
     services::{Ctx, manifests, rebuild, stores},
     stores::Store,
 };
 
-/// Brings catalogue and stores into agreement. The rows of jobs that were cut are settled by the queue afterwards.
+/// Brings catalogue and stores into agreement. Their jobs are requeued or ended by the queue afterwards.
 pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
     for (organization, backup) in db::backups::unfinished(&ctx.db).await? {
-        if let Err(error) = recover_one(ctx, organization, backup.clone()).await {
-            // The store may be away for now; the row is then marked interrupted and the files are found by `rebuild`.
-            tracing::warn!(backup = %backup.id, %error, "what an interrupted backup left in its store could not be looked at");
+        // One that never started wrote nothing: its job is still in the queue.
+        let Some(started_at) = backup.started_at else { continue };
+        let id = backup.id;
+        match recover_one(ctx, organization, backup, started_at).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            // The store may be away for now. No manifest vouches for what is left there.
+            Err(error) => tracing::warn!(backup = %id, %error, "what an interrupted backup left in its store could not be removed"),
         }
+        let error = "the process ended while the backup ran; what it had written was removed";
+        db::backups::finish(&ctx.db, id, BackupStatus::Interrupted, Some(error), Moment::now()).await?;
     }
     Ok(())
 }
 
-async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: Backup) -> Result<()> {
-    // It never started: it wrote nothing.
-    let Some(started_at) = backup.started_at else { return Ok(()) };
+/// True when the backup turned out to be complete.
+async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: Backup, started_at: Moment) -> Result<bool> {
     let store = stores::open(ctx, organization, backup.store_id).await?;
     let stem = naming::stem(&backup.database_name, backup.kind, started_at, backup.id);
     let prefix = format!("{}/{stem}.", naming::folder(&backup.database_name, started_at));
@@ -36,7 +47,7 @@ async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: B
         execute::adopt(&mut backup, produced);
         db::backups::complete(&ctx.db, &backup).await?;
         tracing::info!(backup = %backup.id, "the process ended between the manifest and the catalogue: the backup is complete and was taken over");
-        return Ok(());
+        return Ok(true);
     }
     let mut leftovers = Vec::new();
     let mut listing = store.list(&prefix);
@@ -47,7 +58,7 @@ async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: B
         store.delete(&key).await?;
         tracing::info!(backup = %backup.id, key, "removed what an interrupted backup left");
     }
-    Ok(())
+    Ok(false)
 }
 
 /// The backup as its manifest tells it, when the manifest is there, authentic, and every artifact is there in full size.
