@@ -5,6 +5,7 @@
 
 mod architecture;
 mod catalogue;
+mod cli;
 mod config;
 mod pipeline;
 mod sqlite;

@@ -77,7 +77,7 @@ fn what_is_no_dump_and_what_is_no_database_is_named() {
     place.run(&["restore", "--from", "picture.png", "--url", &target]).failed(2, "no dump");
     place.run(&["restore", "--from", "missing.dump", "--url", &target]).failed(2, "missing.dump");
     place.run(&["backup", "--url", &url(&place.path("picture.png")), "--to", "to"]).failed(1, "not a");
-    place.run(&["backup", "--url", "oracle://x/y", "--to", "to"]).failed(2, "postgresql");
+    place.run(&["backup", "--url", "oracle://x/y", "--to", "to"]).failed(2, "use one of");
     place.run(&["backup", "--url", "no url", "--to", "to"]).failed(2, "URL");
     assert!(!place.path("target.db").exists());
     let left = fs::read_dir(place.path("to")).map(|entries| entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))).count());
