@@ -34,7 +34,8 @@ fn a_wrong_key_is_refused_at_start_and_nothing_is_overwritten() {
     let place = Place::new();
     place.run(&["export"]).ok();
     let before = std::fs::read(place.path("data/dbsnap.db")).unwrap();
-    let said: super::Said = place.command(&["export"]).env("ENCRYPTION_KEY", "another passphrase of more than 32 characters").output().unwrap().into();
+    let said: super::Said =
+        place.command(&["export"]).env("ENCRYPTION_KEY", "another passphrase of more than 32 characters").output().unwrap().into();
     said.failed(2, "ENCRYPTION_KEY is not the one");
     assert_eq!(std::fs::read(place.path("data/dbsnap.db")).unwrap(), before);
     place.run(&["export"]).ok();

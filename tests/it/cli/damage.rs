@@ -60,7 +60,8 @@ fn another_key_is_recognised_as_such() {
     let place = Place::new();
     let manifest = place.back_up(&place.notes("notes.db"), "to", &[]);
     let file = artifact(&manifest).display().to_string();
-    let said: super::Said = place.command(&["decrypt", &file]).env("ENCRYPTION_KEY", "another passphrase of more than 32 characters").output().unwrap().into();
+    let said: super::Said =
+        place.command(&["decrypt", &file]).env("ENCRYPTION_KEY", "another passphrase of more than 32 characters").output().unwrap().into();
     said.failed(2, "ENCRYPTION_KEY");
     let said: super::Said = place.command(&["decrypt", &file]).output().unwrap().into();
     assert_ne!(said.code, 0);
@@ -80,6 +81,8 @@ fn what_is_no_dump_and_what_is_no_database_is_named() {
     place.run(&["backup", "--url", "oracle://x/y", "--to", "to"]).failed(2, "use one of");
     place.run(&["backup", "--url", "no url", "--to", "to"]).failed(2, "URL");
     assert!(!place.path("target.db").exists());
-    let left = fs::read_dir(place.path("to")).map(|entries| entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))).count());
+    let left = fs::read_dir(place.path("to")).map(|entries| {
+        entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))).count()
+    });
     assert_eq!(left.unwrap_or(0), 0, "a failed backup leaves nothing");
 }

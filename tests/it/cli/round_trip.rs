@@ -48,7 +48,10 @@ fn decrypt_gives_the_plain_file_under_its_own_name_and_never_overwrites_unasked(
     place.run(&["decrypt", &file, "-o", "plain.db"]).failed(2, "exists already");
     place.run(&["decrypt", &file, "-o", "plain.db", "--force"]).ok();
     place.run(&["decrypt", &file]).ok();
-    let name = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).find(|name| name.ends_with(".dump"));
+    let name = fs::read_dir(place.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .find(|name| name.ends_with(".dump"));
     assert!(name.is_some(), "the layers' extensions are taken off");
 }
 
