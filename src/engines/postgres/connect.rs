@@ -17,6 +17,11 @@ use crate::{
     error::{Context, Error, Kind, Result},
 };
 
+/// No time limit that the account carries may end a long dump, and no schema of the database may shadow the catalogue.
+const PREPARE: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN
+    ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout');
+    SET search_path = pg_catalog";
+
 /// One database of one server, and who asks.
 #[derive(Clone)]
 pub struct Target {
@@ -42,12 +47,11 @@ impl Target {
             password: text("password").map(Secret::new),
             connect_timeout: Duration::from_secs(settings.integer("connect_timeout").and_then(|s| u64::try_from(s).ok()).unwrap_or(10)),
         };
-        target.check()?;
-        Ok(target)
+        target.checked()
     }
 
     /// A line break in any of these could write a line of its own into a password file.
-    fn check(&self) -> Result<()> {
+    pub fn checked(self) -> Result<Self> {
         let fields = [("host", &self.host), ("database", &self.database), ("user", &self.user)];
         let password = self.password.as_ref().map(Secret::expose).unwrap_or_default();
         for (name, value) in fields.into_iter().map(|(name, value)| (name, value.as_str())).chain([("password", password)]) {
@@ -55,7 +59,7 @@ impl Target {
                 return Err(Error::validation(format!("the {name} holds a control character")).hint("write it without line breaks"));
             }
         }
-        Ok(())
+        Ok(self)
     }
 
     pub fn with_database(&self, database: &str) -> Self {
@@ -85,8 +89,7 @@ impl Target {
         let (client, connection) = run.until_cancelled(opening).await?;
         // Its end is seen by the client: every call on it then errors.
         tokio::spawn(connection);
-        let timeouts = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET search_path = pg_catalog";
-        client.batch_execute(timeouts).await.map_err(|cause| failed(format!("preparing the connection to {self}"), &cause))?;
+        client.batch_execute(PREPARE).await.map_err(|cause| failed(format!("preparing the connection to {self}"), &cause))?;
         Ok(client)
     }
 

@@ -1,1 +1,87 @@
-//! PostgreSQL.
+//! PostgreSQL, by its own client programs: pg_dump, pg_dumpall and pg_restore. psql is never run.
+
+use async_trait::async_trait;
+use url::Url;
+
+use self::{connect::Target, dump::PgDump, tools::Places};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
+use crate::{
+    domain::{
+        artifact::DumpFormat,
+        database::{Probe, Settings},
+        run::Run,
+    },
+    error::Result,
+};
+
+mod archive;
+mod connect;
+mod count;
+mod dump;
+mod globals;
+mod info;
+mod input;
+mod inspect;
+mod lexer;
+mod origin;
+mod pg_restore;
+mod place;
+mod recognise;
+mod restore;
+mod rows;
+mod script;
+mod select;
+mod server;
+mod statement;
+mod tools;
+mod watch;
+
+/// The engine.
+pub struct Postgres {
+    /// Look for client programs also where packages install them and in PATH, not only in the folders of a run.
+    pub usual_places: bool,
+}
+
+impl Postgres {
+    fn places(&self) -> Places {
+        Places { usual: self.usual_places }
+    }
+}
+
+#[async_trait]
+impl Engine for Postgres {
+    fn info(&self) -> &'static EngineInfo {
+        &info::INFO
+    }
+
+    fn settings_from_url(&self, url: &Url) -> Result<Settings> {
+        connect::settings_from_url(url)
+    }
+
+    fn address(&self, settings: &Settings) -> String {
+        Target::from_settings(settings).map(|target| target.to_string()).unwrap_or_default()
+    }
+
+    async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe> {
+        server::probe(&Target::from_settings(settings)?, self.places(), run).await
+    }
+
+    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {
+        Ok(Box::new(PgDump::open(Target::from_settings(settings)?, options, self.places(), run).await?))
+    }
+
+    fn inspector(&self, format: DumpFormat) -> Box<dyn Inspector> {
+        match format {
+            DumpFormat::PgCustom => Box::new(inspect::ArchiveInspector::new()),
+            DumpFormat::PlainSql | DumpFormat::SqliteFile => Box::new(inspect::ScriptInspector::default()),
+        }
+    }
+
+    fn recognise(&self, head: &[u8]) -> Option<DumpFormat> {
+        recognise::recognise(head)
+    }
+
+    async fn restore(&self, request: RestoreRequest<'_>, run: &Run) -> Result<RestoreOutcome> {
+        restore::restore(&request, self.places(), run).await
+    }
+}

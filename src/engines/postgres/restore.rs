@@ -1,0 +1,183 @@
+//! A restore: the dump is read to its end and proven, then loaded into a new database, a database built beside the old one
+//! and swapped in, or an existing one; then the rows are counted.
+
+use super::{
+    connect::{Target, failed},
+    count::{compare, count_rows},
+    globals,
+    input::{Input, Load},
+    place::{Place, spare_name},
+    server::Facts,
+    tools::Places,
+};
+use crate::{
+    domain::{
+        artifact::ArtifactKind,
+        fields::SettingsExt,
+        restore::{RestoreContent, RestoreMode, RestorePlan},
+        run::Run,
+    },
+    engines::{RestoreOutcome, RestoreRequest},
+    error::{Error, Kind, Result},
+};
+
+pub async fn restore(request: &RestoreRequest<'_>, places: Places, run: &Run) -> Result<RestoreOutcome> {
+    let plan = request.plan;
+    check_plan(plan)?;
+    let configured = Target::from_settings(request.settings)?;
+    let target = match &plan.target_name {
+        Some(name) => configured.with_database(name).checked()?,
+        None => configured.clone(),
+    };
+    let input = Input::read(request, run).await?;
+    let job = Job { plan, input: &input, places, run };
+    let mut outcome = RestoreOutcome::default();
+    if plan.engine.flag("globals") {
+        match request.source.parts().into_iter().find(|(part, _)| *part == ArtifactKind::Globals) {
+            Some((part, _)) => globals::restore(&configured, request.source.open(part).await?, run, &mut outcome.warnings).await?,
+            None => outcome.warnings.push("the backup holds no roles and tablespaces: none were restored".into()),
+        }
+    }
+    match plan.mode {
+        RestoreMode::New | RestoreMode::Drop => {
+            let place = Place::open(&configured, &target, run).await?;
+            let exists = place.exists(&target.database).await?;
+            match (plan.mode, exists) {
+                (RestoreMode::New, true) => {
+                    return Err(Error::conflict(format!("database '{}' exists already on {}:{}", target.database, target.host, target.port))
+                        .hint("choose another name, or the mode that replaces it"));
+                }
+                (_, true) => {
+                    let beside = target.with_database(&spare_name(&target.database, "new"));
+                    job.build(&place, &beside, &mut outcome, Some(&target)).await?;
+                }
+                (_, false) => job.build(&place, &target, &mut outcome, None).await?,
+            }
+        }
+        RestoreMode::Clean | RestoreMode::Append => {
+            let stays = match plan.engine.flag("single_transaction") {
+                true => "nothing was changed",
+                false => "what was restored before the error is still there",
+            };
+            job.load(&target, &mut outcome).await.map_err(|error| told(error, &target, stays))?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// One restore's work on a database.
+struct Job<'a> {
+    plan: &'a RestorePlan,
+    input: &'a Input,
+    places: Places,
+    run: &'a Run,
+}
+
+impl Job<'_> {
+    /// Creates `built`, loads it, and puts it in the place of `replaced` where there is one. On any failure it is dropped.
+    async fn build(&self, place: &Place, built: &Target, outcome: &mut RestoreOutcome, replaced: Option<&Target>) -> Result<()> {
+        self.run.check()?;
+        self.run.info(format!("creating database '{}'", built.database));
+        place.create(&built.database, &self.input.origin(), &mut outcome.warnings).await?;
+        let mut done = self.load(built, outcome).await;
+        if let (Ok(()), Some(replaced)) = (&done, replaced) {
+            self.run.info(format!("putting it in the place of '{}'", replaced.database));
+            done = place.swap(&built.database, &replaced.database, self.plan.end_connections, &mut outcome.warnings).await;
+        }
+        let Err(error) = done else { return Ok(()) };
+        // Also after a cancel: nothing half-built may stay.
+        let (left, target) = match (place.drop(&built.database).await, replaced) {
+            (Ok(()), Some(replaced)) => ("the database is as it was".to_owned(), replaced),
+            (Ok(()), None) => ("the new database was dropped again".to_owned(), built),
+            (Err(drop), _) => (format!("and the half-built database '{}' is left: {drop}", built.database), built),
+        };
+        Err(told(error, target, &left))
+    }
+
+    /// Loads the input into an existing database and counts the rows.
+    async fn load(&self, target: &Target, outcome: &mut RestoreOutcome) -> Result<()> {
+        let client = target.connect(self.run).await?;
+        let server = Facts::read(&client, target).await?;
+        if self.plan.end_connections && matches!(self.plan.mode, RestoreMode::Clean | RestoreMode::Append) {
+            end_others(&client, target).await?;
+        }
+        self.run.info(format!("restoring into {target} ({})", server.server()));
+        let load = Load { target, server: server.version, plan: self.plan, places: self.places };
+        let errors = self.input.load(load, &client, &mut outcome.warnings, self.run).await?;
+        let lenient = !errors.is_empty();
+        outcome.warnings.extend(errors);
+        if self.plan.content != RestoreContent::Schema {
+            self.count(target, &client, lenient, outcome).await?;
+        }
+        if self.plan.engine.flag("analyze") {
+            let analyzing = async { client.batch_execute("ANALYZE").await.map_err(|cause| failed(format!("analyzing {target}"), &cause)) };
+            self.run.until_cancelled(analyzing).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts every restored table. After errors that were gone past, a difference is a warning.
+    async fn count(&self, target: &Target, client: &tokio_postgres::Client, lenient: bool, outcome: &mut RestoreOutcome) -> Result<()> {
+        let mut tables = self.input.tables(client).await?;
+        if lenient {
+            let mut there = Vec::new();
+            for table in tables {
+                let found = client
+                    .query_one(
+                        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)",
+                        &[&table.0.as_deref().unwrap_or("public"), &table.1],
+                    )
+                    .await
+                    .map_err(|cause| failed("looking for the restored tables", &cause))?;
+                if found.get(0) {
+                    there.push(table);
+                }
+            }
+            tables = there;
+        }
+        outcome.tables = count_rows(target, &tables, self.run).await?;
+        if self.plan.mode == RestoreMode::Append {
+            return Ok(());
+        }
+        match compare(self.input.expected(), &outcome.tables) {
+            Err(error) if lenient => outcome.warnings.push(error.to_string()),
+            compared => return compared,
+        }
+        Ok(())
+    }
+}
+
+async fn end_others(client: &tokio_postgres::Client, target: &Target) -> Result<()> {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    client.query(sql, &[]).await.map(drop).map_err(|cause| failed(format!("ending the other sessions in {target}"), &cause))
+}
+
+/// The error with the target's name before and its state after.
+fn told(mut error: Error, target: &Target, state: &str) -> Error {
+    if !error.is_cancelled() {
+        error.context = format!("restoring into {target}: {}; {state}", error.context);
+    }
+    error
+}
+
+/// Refuses plans that make no sense.
+fn check_plan(plan: &RestorePlan) -> Result<()> {
+    let wrong = |what: &str, hint: &str| Err(Error::validation(what).hint(hint));
+    match (plan.mode, plan.content) {
+        (RestoreMode::New | RestoreMode::Drop, RestoreContent::Data) => {
+            wrong("rows alone cannot be restored into a database without tables", "use the mode append, or restore everything")
+        }
+        (RestoreMode::Clean, RestoreContent::Data) => {
+            wrong("rows alone cannot be restored in clean mode, which drops the tables", "use the mode append, or restore everything")
+        }
+        (_, content) if content != RestoreContent::Data && plan.engine.flag("disable_triggers") => {
+            wrong("triggers can be disabled only while rows alone are restored", "choose the content 'data', or leave triggers as they are")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The error for a source without a dump.
+pub fn no_dump() -> Error {
+    Error::new(Kind::Restore, "the backup holds no dump").hint("choose another backup")
+}
