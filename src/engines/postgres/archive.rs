@@ -274,7 +274,8 @@ impl Archive {
             }
             State::BlockId { blobs } => {
                 let Some(id) = self.number(input)? else { return Ok(false) };
-                let at = self.awaited.remove(&id).ok_or_else(|| damaged(format!("it has a block of data for entry {id}, which awaits none")))?;
+                let at =
+                    self.awaited.remove(&id).ok_or_else(|| damaged(format!("it has a block of data for entry {id}, which awaits none")))?;
                 self.current = (!blobs).then_some(at);
                 self.state = if blobs { State::BlobId } else { State::ChunkLength };
             }

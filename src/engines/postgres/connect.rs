@@ -7,12 +7,7 @@ use tokio_postgres::{Client, Config, NoTls, error::SqlState};
 use url::Url;
 
 use crate::{
-    domain::{
-        database::Settings,
-        fields::SettingsExt,
-        run::Run,
-        secret::Secret,
-    },
+    domain::{database::Settings, fields::SettingsExt, run::Run, secret::Secret},
     engines::process::Program,
     error::{Context, Error, Kind, Result},
 };
@@ -249,7 +244,7 @@ mod tests {
             "postgres://a%40b:p%2Fw%20d@[::1]:6000/%F0%9F%90%98%20x?connect_timeout=3&sslmode=prefer",
             Ok(json!({"user": "a@b", "password": "p/w d", "host": "::1", "port": "6000", "database": "🐘 x", "connect_timeout": "3"})),
         );
-        check("postgresql://app@/?host=/run/pg&dbname=-h", Ok(json!({"user": "app", "host": "/run/pg", "database": "-h"})));
+        check("postgresql:///?user=app&host=/run/pg&dbname=-h", Ok(json!({"user": "app", "host": "/run/pg", "database": "-h"})));
         check("postgresql://app@db", Ok(json!({"user": "app", "host": "db", "database": "app"})));
         check("postgresql://app@db/shop?sslmode=verify-full", Err("TLS"));
         check("postgresql://app@db/shop?options=-c%20x", Err("unknown parameter 'options'"));

@@ -26,7 +26,9 @@ pub async fn count_rows(target: &Target, tables: &[(Option<String>, String)], ru
             let mut count = TableCount { schema: schema.clone(), name: name.clone(), rows: 0 };
             // ONLY: the rows of inheritance children are counted under their own names, as in an archive.
             let sql = format!("SELECT count(*) FROM ONLY {}.{}", ident(schema.as_deref().unwrap_or("public")), ident(name));
-            let counting = async { client.query_one(&sql, &[]).await.map_err(|cause| failed(format!("counting the rows of {}", count.label()), &cause)) };
+            let counting = async {
+                client.query_one(&sql, &[]).await.map_err(|cause| failed(format!("counting the rows of {}", count.label()), &cause))
+            };
             let row = run.until_cancelled(counting).await?;
             count.rows = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
             let done = {

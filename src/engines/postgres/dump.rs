@@ -45,7 +45,8 @@ impl PgDump {
         let server = Facts::read(&exporter, &target).await?;
         let tool = places.to_dump("pg_dump", server.version, run).await?;
         let mut warnings: Vec<String> = tool.warning().into_iter().collect();
-        let filtered = ["include_tables", "exclude_tables", "include_schemas", "exclude_schemas"].iter().any(|list| !options.list(list).is_empty());
+        let filtered =
+            ["include_tables", "exclude_tables", "include_schemas", "exclude_schemas"].iter().any(|list| !options.list(list).is_empty());
         if !filtered && !server.superuser {
             warnings.extend(unreadable(&exporter, &target).await?);
         }
@@ -64,6 +65,7 @@ impl PgDump {
             tool_version: Some(tool.to_string()),
             size: server.size,
             tables: Some(server.tables),
+            counts: None,
             warnings,
         };
         Ok(Self { options: options.clone(), facts, tool, places, superuser: server.superuser, snapshot: row.get(0), exporter, target })

@@ -70,6 +70,7 @@ pub static INFO: EngineInfo = EngineInfo {
     ],
     restore_modes: &[RestoreMode::New, RestoreMode::Drop, RestoreMode::Clean, RestoreMode::Append],
     restore_contents: &[RestoreContent::All, RestoreContent::Schema, RestoreContent::Data],
+    target_field: "database",
     restore_tables: true,
     end_connections: true,
     formats: &[DumpFormat::PgCustom, DumpFormat::PlainSql],

@@ -41,7 +41,7 @@ const TRANSACTION_TIMEOUT: u32 = 17;
 pub enum Input {
     Archive {
         path: PathBuf,
-        archive: Archive,
+        archive: Box<Archive>,
         /// `None`: everything.
         selection: Option<Selection>,
         /// Rows of the tables that will be restored; empty when the archive does not tell.
@@ -63,14 +63,19 @@ impl Input {
             DumpFormat::PlainSql => {
                 let plan = request.plan;
                 if plan.mode == RestoreMode::Clean || plan.content != RestoreContent::All || !plan.tables.is_empty() {
-                    return Err(Error::validation("an SQL script is run as it is: no part of it can be chosen, and nothing is dropped first")
-                        .hint("use the modes new, drop or append with all content, or make an archive with pg_dump -Fc"));
+                    return Err(Error::validation(
+                        "an SQL script is run as it is: no part of it can be chosen, and nothing is dropped first",
+                    )
+                    .hint("use the modes new, drop or append with all content, or make an archive with pg_dump -Fc"));
                 }
-                let mut inspector = spool_through(stream, ScriptInspector::default(), |inspector, bytes| inspector.feed(bytes), &path, run).await?;
+                let mut inspector =
+                    spool_through(stream, ScriptInspector::default(), |inspector, bytes| inspector.feed(bytes), &path, run).await?;
                 inspector.finish()?;
                 Ok(Self::Script(script::scan(path, run).await?))
             }
-            DumpFormat::SqliteFile => Err(Error::validation("a SQLite file cannot be restored into PostgreSQL").hint("choose a SQLite target")),
+            DumpFormat::SqliteFile => {
+                Err(Error::validation("a SQLite file cannot be restored into PostgreSQL").hint("choose a SQLite target"))
+            }
         }
     }
 
@@ -93,7 +98,7 @@ impl Input {
             .filter(|(entry, _)| chosen(entry.id))
             .map(|(entry, rows)| TableCount { schema: entry.schema.clone(), name: entry.tag.clone(), rows })
             .collect();
-        Ok(Self::Archive { path, archive, selection, expected })
+        Ok(Self::Archive { path, archive: Box::new(archive), selection, expected })
     }
 
     /// The encoding and locale of the database it came from, where that is known.

@@ -77,7 +77,8 @@ impl Inspector for ScriptInspector {
         let has = |text: &[u8], line: &[u8]| memchr::memmem::find(text, line).is_some();
         match MARKS.iter().find(|(first, _)| has(&self.head, first)) {
             Some((_, last)) if !has(&self.tail, last) => {
-                Err(Error::new(Kind::Restore, "the SQL script is cut short: its last line is missing").hint("take another backup, or upload the file again"))
+                Err(Error::new(Kind::Restore, "the SQL script is cut short: its last line is missing")
+                    .hint("take another backup, or upload the file again"))
             }
             _ => Ok(Vec::new()),
         }

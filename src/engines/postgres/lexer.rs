@@ -70,7 +70,9 @@ enum Mode {
     Statements,
     /// The rest of the line of a COPY statement, before its data.
     RestOfLine,
-    Data { line_start: bool },
+    Data {
+        line_start: bool,
+    },
     DataEnded,
 }
 

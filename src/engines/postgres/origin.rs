@@ -3,8 +3,7 @@
 use super::{archive::Archive, connect::literal, tools::Version};
 
 /// Options of CREATE DATABASE that say how text is stored and ordered; the others (tablespace, owner) belong to the server.
-const KEPT: &[&str] =
-    &["ENCODING", "LOCALE_PROVIDER", "LOCALE", "LC_COLLATE", "LC_CTYPE", "ICU_LOCALE", "ICU_RULES", "BUILTIN_LOCALE"];
+const KEPT: &[&str] = &["ENCODING", "LOCALE_PROVIDER", "LOCALE", "LC_COLLATE", "LC_CTYPE", "ICU_LOCALE", "ICU_RULES", "BUILTIN_LOCALE"];
 
 /// How a database was created: options and their values, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -93,10 +92,15 @@ mod tests {
 
     #[test]
     fn encoding_and_locale_are_taken_from_the_statement_and_nothing_else() {
-        let pg15 = "CREATE DATABASE \"a ENCODING = 'X'\" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C.UTF-8';\n";
+        let pg15 =
+            "CREATE DATABASE \"a ENCODING = 'X'\" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C.UTF-8';\n";
         check(pg15, 15, " ENCODING = 'UTF8' LOCALE_PROVIDER = 'libc' LOCALE = 'C.UTF-8'");
         check(pg15, 13, " ENCODING = 'UTF8' LOCALE = 'C.UTF-8'");
-        check("CREATE DATABASE x WITH TEMPLATE = template0 LC_COLLATE = 'it''s' TABLESPACE = fast; DROP TABLE t", 17, " LC_COLLATE = 'it''s'");
+        check(
+            "CREATE DATABASE x WITH TEMPLATE = template0 LC_COLLATE = 'it''s' TABLESPACE = fast; DROP TABLE t",
+            17,
+            " LC_COLLATE = 'it''s'",
+        );
         check("", 17, "");
     }
 }

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio_util::sync::CancellationToken;
 use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
 
 use super::{connect::Target, tools::Tool, watch::Limits};
 use crate::{
@@ -105,7 +105,11 @@ struct Heard {
 impl Heard {
     fn error(&self) -> Error {
         let words = self.texts.join("; ");
-        let more = if self.errors as usize > self.texts.len() { format!(" (and {} more)", self.errors as usize - self.texts.len()) } else { String::new() };
+        let more = if self.errors as usize > self.texts.len() {
+            format!(" (and {} more)", self.errors as usize - self.texts.len())
+        } else {
+            String::new()
+        };
         let error = Error::new(Kind::Restore, format!("pg_restore failed: {words}{more}"));
         match hint(&words) {
             Some(hint) => error.hint(hint),
@@ -118,7 +122,11 @@ impl Heard {
 pub fn hint(words: &str) -> Option<&'static str> {
     if words.contains("role \"") && words.contains("does not exist") {
         Some("create the role, restore roles too, or restore without owners and privileges")
-    } else if words.contains("must be superuser") || words.contains("permission denied") || words.contains("must be able to SET ROLE") || words.contains("must be member of role") {
+    } else if words.contains("must be superuser")
+        || words.contains("permission denied")
+        || words.contains("must be able to SET ROLE")
+        || words.contains("must be member of role")
+    {
         Some("restore as a user with more rights, or without owners and privileges")
     } else if words.contains("extension \"") && words.contains("is not available") {
         Some("install the extension on the server")
@@ -196,11 +204,13 @@ mod tests {
         (Arc::into_inner(heard).unwrap().into_inner().unwrap(), first.is_cancelled())
     }
 
-    const TIMEOUT: &str = "pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"";
+    const TIMEOUT: &str =
+        "pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"";
 
     #[test]
     fn only_the_timeout_that_an_old_server_does_not_know_is_harmless() {
-        let (heard, stopped) = listen(true, &[TIMEOUT, "Command was: SET transaction_timeout = 0;", "pg_restore: warning: errors ignored on restore: 1"]);
+        let (heard, stopped) =
+            listen(true, &[TIMEOUT, "Command was: SET transaction_timeout = 0;", "pg_restore: warning: errors ignored on restore: 1"]);
         assert_eq!((heard.errors, heard.harmless, heard.ignored, stopped), (0, 1, Some(1), false));
         let (heard, stopped) = listen(false, &[TIMEOUT]);
         assert_eq!((heard.errors, stopped), (1, true));

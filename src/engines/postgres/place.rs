@@ -46,10 +46,6 @@ impl Place {
         Err(refusal.unwrap_or_else(|| Error::internal("no database to connect to")))
     }
 
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
     pub async fn exists(&self, name: &str) -> Result<bool> {
         let row = self.client.query_one("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", &[&name]).await;
         Ok(row.map_err(|cause| failed(format!("looking for database '{name}'"), &cause))?.get(0))
@@ -64,20 +60,27 @@ impl Place {
             Err(cause) => cause,
         };
         let about_locale = first.code().is_some_and(|code| {
-            [SqlState::WRONG_OBJECT_TYPE, SqlState::INVALID_PARAMETER_VALUE, SqlState::SYNTAX_ERROR, SqlState::UNDEFINED_OBJECT].contains(code)
+            [SqlState::WRONG_OBJECT_TYPE, SqlState::INVALID_PARAMETER_VALUE, SqlState::SYNTAX_ERROR, SqlState::UNDEFINED_OBJECT]
+                .contains(code)
         });
         if about_locale && !exact.is_empty() {
             let nearest = origin.encoding().map(|encoding| format!(" ENCODING = {}", literal(encoding))).unwrap_or_default();
             if self.client.batch_execute(&create(&nearest)).await.is_ok() {
-                warnings.push(format!("the database has the server's default locale, because it refused the original ({}): {first}", exact.trim()));
+                warnings.push(format!(
+                    "the database has the server's default locale, because it refused the original ({}): {first}",
+                    exact.trim()
+                ));
                 return Ok(());
             }
         }
-        let error = failed(format!("creating database '{name}'"), &first);
+        let mut error = failed(format!("creating database '{name}'"), &first);
         Err(match first.code() {
-            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => error.hint("grant the user CREATEDB, or restore into an existing database"),
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                error.hint("grant the user CREATEDB, or restore into an existing database")
+            }
             Some(code) if *code == SqlState::DUPLICATE_DATABASE => {
-                Error { kind: Kind::Conflict, ..error }.hint("choose another name, or the mode that replaces it")
+                error.kind = Kind::Conflict;
+                error.hint("choose another name, or the mode that replaces it")
             }
             _ => error,
         })
@@ -106,7 +109,8 @@ impl Place {
         self.copy_properties(name, built, warnings).await?;
         self.end_sessions(built).await?;
         if end_connections {
-            self.execute(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name)), "closing the database to new sessions").await?;
+            self.execute(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name)), "closing the database to new sessions")
+                .await?;
         }
         if let Err(error) = self.replace(built, name, &old, end_connections).await {
             if end_connections {
@@ -124,8 +128,11 @@ impl Place {
         self.rename(name, old, end_connections).await?;
         if let Err(error) = self.rename(built, name, true).await {
             self.rename(old, name, true).await.map_err(|back| {
-                Error::new(Kind::Restore, format!("{error}; and '{old}' could not be renamed back to '{name}': {back}"))
-                    .hint(format!("rename it by hand: ALTER DATABASE {} RENAME TO {}", ident(old), ident(name)))
+                Error::new(Kind::Restore, format!("{error}; and '{old}' could not be renamed back to '{name}': {back}")).hint(format!(
+                    "rename it by hand: ALTER DATABASE {} RENAME TO {}",
+                    ident(old),
+                    ident(name)
+                ))
             })?;
             return Err(error);
         }

@@ -5,8 +5,8 @@ use crate::domain::artifact::DumpFormat;
 
 /// Words that an SQL script may begin with.
 const BEGINNINGS: &[&str] = &[
-    "alter", "analyze", "begin", "comment", "copy", "create", "delete", "do", "drop", "grant", "insert", "lock", "merge", "refresh", "reset",
-    "revoke", "select", "set", "start", "table", "truncate", "update", "vacuum", "values", "with",
+    "alter", "analyze", "begin", "comment", "copy", "create", "delete", "do", "drop", "grant", "insert", "lock", "merge", "refresh",
+    "reset", "revoke", "select", "set", "start", "table", "truncate", "update", "vacuum", "values", "with",
 ];
 
 /// A custom archive by its magic, a script by its first word. Directory and tar archives are not read.

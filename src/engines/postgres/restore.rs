@@ -44,8 +44,11 @@ pub async fn restore(request: &RestoreRequest<'_>, places: Places, run: &Run) ->
             let exists = place.exists(&target.database).await?;
             match (plan.mode, exists) {
                 (RestoreMode::New, true) => {
-                    return Err(Error::conflict(format!("database '{}' exists already on {}:{}", target.database, target.host, target.port))
-                        .hint("choose another name, or the mode that replaces it"));
+                    return Err(Error::conflict(format!(
+                        "database '{}' exists already on {}:{}",
+                        target.database, target.host, target.port
+                    ))
+                    .hint("choose another name, or the mode that replaces it"));
                 }
                 (_, true) => {
                     let beside = target.with_database(&spare_name(&target.database, "new"));

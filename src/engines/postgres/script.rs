@@ -71,21 +71,32 @@ fn open(path: &Path) -> Result<Lexer<BufReader<File>>> {
 }
 
 fn check(part: &Part) -> Result<()> {
-    let refuse = |line: u64, what: String, hint: &str| Err(Error::new(Kind::Restore, format!("line {line}: {what}; nothing was run")).hint(hint));
+    let refuse =
+        |line: u64, what: String, hint: &str| Err(Error::new(Kind::Restore, format!("line {line}: {what}; nothing was run")).hint(hint));
     match part {
         Part::Meta { line, command } => {
             let name = command.split_whitespace().next().unwrap_or("\\");
             match name {
                 "\\restrict" | "\\unrestrict" => Ok(()),
-                "\\c" | "\\connect" => {
-                    refuse(*line, format!("'{name}' would leave the chosen database"), "remove the line, or dump each database on its own without --create")
-                }
+                "\\c" | "\\connect" => refuse(
+                    *line,
+                    format!("'{name}' would leave the chosen database"),
+                    "remove the line, or dump each database on its own without --create",
+                ),
                 _ => refuse(*line, format!("'{name}' is a command of psql, not SQL"), "remove the line; commands of psql are never run"),
             }
         }
         Part::Statement { line, sql } => match copy_of(sql) {
-            Some(Copy::File) => refuse(*line, format!("'{}' uses a file on the server", beginning(sql)), "write the rows into the script, with COPY ... FROM stdin"),
-            Some(Copy::Program) => refuse(*line, format!("'{}' runs a program on the server", beginning(sql)), "write the rows into the script, with COPY ... FROM stdin"),
+            Some(Copy::File) => refuse(
+                *line,
+                format!("'{}' uses a file on the server", beginning(sql)),
+                "write the rows into the script, with COPY ... FROM stdin",
+            ),
+            Some(Copy::Program) => refuse(
+                *line,
+                format!("'{}' runs a program on the server", beginning(sql)),
+                "write the rows into the script, with COPY ... FROM stdin",
+            ),
             Some(Copy::ToStdout) => refuse(*line, format!("'{}' writes rows to nowhere", beginning(sql)), "remove the statement"),
             Some(Copy::FromStdin) | None => Ok(()),
         },
@@ -117,7 +128,9 @@ impl Script {
                 }
             };
             match run.until_cancelled(running).await {
-                Err(error) if manner.go_on && !manner.single_transaction && !error.is_cancelled() && !client.is_closed() => past.push(error.to_string()),
+                Err(error) if manner.go_on && !manner.single_transaction && !error.is_cancelled() && !client.is_closed() => {
+                    past.push(error.to_string())
+                }
                 other => other?,
             }
             done += sql.len() as u64;
@@ -177,13 +190,16 @@ impl Script {
             Err(cause) => return Err(failed("ending the script", &cause)),
         };
         if open {
-            return Err(Error::new(Kind::Restore, "the script ends inside a transaction that it never commits").hint("add the missing COMMIT"));
+            return Err(
+                Error::new(Kind::Restore, "the script ends inside a transaction that it never commits").hint("add the missing COMMIT")
+            );
         }
         Ok(())
     }
 }
 
 fn at_line(line: u64, sql: &str, cause: &tokio_postgres::Error) -> Error {
-    let error = failed(format!("line {line}, '{}'", beginning(sql)), cause);
-    Error { kind: Kind::Restore, ..error }
+    let mut error = failed(format!("line {line}, '{}'", beginning(sql)), cause);
+    error.kind = Kind::Restore;
+    error
 }

@@ -7,16 +7,51 @@ use crate::error::{Error, Kind, Result};
 
 /// What comes along with a table, or with what came along, when it depends on it.
 const FOLLOWS: &[&str] = &[
-    "TABLE DATA", "TABLE ATTACH", "DEFAULT", "CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT", "INDEX", "INDEX ATTACH", "TRIGGER", "RULE",
-    "POLICY", "ROW SECURITY", "STATISTICS", "STATISTICS DATA", "SEQUENCE", "SEQUENCE OWNED BY", "SEQUENCE SET", "COMMENT", "ACL",
+    "TABLE DATA",
+    "TABLE ATTACH",
+    "DEFAULT",
+    "CONSTRAINT",
+    "CHECK CONSTRAINT",
+    "FK CONSTRAINT",
+    "INDEX",
+    "INDEX ATTACH",
+    "TRIGGER",
+    "RULE",
+    "POLICY",
+    "ROW SECURITY",
+    "STATISTICS",
+    "STATISTICS DATA",
+    "SEQUENCE",
+    "SEQUENCE OWNED BY",
+    "SEQUENCE SET",
+    "COMMENT",
+    "ACL",
     "SECURITY LABEL",
 ];
 
 /// What a table may need to be there first; it is taken only into a database that has nothing yet.
 const SUPPORTS: &[&str] = &[
-    "SCHEMA", "EXTENSION", "TYPE", "SHELL TYPE", "DOMAIN", "FUNCTION", "PROCEDURE", "AGGREGATE", "COLLATION", "OPERATOR", "OPERATOR CLASS",
-    "OPERATOR FAMILY", "CAST", "ACCESS METHOD", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER",
-    "TEXT SEARCH TEMPLATE", "SEQUENCE", "FOREIGN DATA WRAPPER", "SERVER",
+    "SCHEMA",
+    "EXTENSION",
+    "TYPE",
+    "SHELL TYPE",
+    "DOMAIN",
+    "FUNCTION",
+    "PROCEDURE",
+    "AGGREGATE",
+    "COLLATION",
+    "OPERATOR",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "CAST",
+    "ACCESS METHOD",
+    "TEXT SEARCH CONFIGURATION",
+    "TEXT SEARCH DICTIONARY",
+    "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE",
+    "SEQUENCE",
+    "FOREIGN DATA WRAPPER",
+    "SERVER",
 ];
 
 /// The chosen part of an archive.
@@ -87,7 +122,8 @@ fn chosen(tables: &[String], entries: &[Entry]) -> Result<HashSet<i64>> {
     if unknown.is_empty() {
         return Ok(ids);
     }
-    Err(Error::new(Kind::Restore, format!("the backup has no table {}", unknown.join(", "))).hint("write it as name or schema.name, as the backup lists it"))
+    Err(Error::new(Kind::Restore, format!("the backup has no table {}", unknown.join(", ")))
+        .hint("write it as name or schema.name, as the backup lists it"))
 }
 
 fn is_table(entry: &Entry) -> bool {
@@ -126,10 +162,9 @@ fn missing_table(entry: &Entry, ids: &HashSet<i64>, by_id: &HashMap<i64, &Entry>
 
 /// The tag of a foreign key is `table constraint`.
 fn own_table_chosen(key: &Entry, ids: &HashSet<i64>, by_id: &HashMap<i64, &Entry>) -> bool {
-    key.dependencies
-        .iter()
-        .filter_map(|id| by_id.get(id))
-        .any(|entry| is_table(entry) && ids.contains(&entry.id) && entry.schema == key.schema && key.tag.starts_with(&format!("{} ", entry.tag)))
+    key.dependencies.iter().filter_map(|id| by_id.get(id)).any(|entry| {
+        is_table(entry) && ids.contains(&entry.id) && entry.schema == key.schema && key.tag.starts_with(&format!("{} ", entry.tag))
+    })
 }
 
 fn add_supports(ids: &mut HashSet<i64>, entries: &[Entry], by_id: &HashMap<i64, &Entry>) {
@@ -137,7 +172,8 @@ fn add_supports(ids: &mut HashSet<i64>, entries: &[Entry], by_id: &HashMap<i64, 
         let mut needed: HashSet<i64> = HashSet::new();
         let mut schemas: HashSet<&str> = HashSet::new();
         for entry in ids.iter().filter_map(|id| by_id.get(id)) {
-            needed.extend(entry.dependencies.iter().filter(|id| by_id.get(id).is_some_and(|entry| SUPPORTS.contains(&entry.desc.as_str()))));
+            needed
+                .extend(entry.dependencies.iter().filter(|id| by_id.get(id).is_some_and(|entry| SUPPORTS.contains(&entry.desc.as_str()))));
             schemas.extend(entry.schema.as_deref());
         }
         needed.extend(entries.iter().filter(|entry| entry.desc == "SCHEMA" && schemas.contains(entry.tag.as_str())).map(|entry| entry.id));
@@ -154,7 +190,14 @@ mod tests {
     use super::*;
 
     fn entry(id: i64, desc: &str, tag: &str, dependencies: &[i64]) -> Entry {
-        Entry { id, desc: desc.into(), tag: tag.into(), schema: Some("public".into()), dependencies: dependencies.into(), ..Entry::default() }
+        Entry {
+            id,
+            desc: desc.into(),
+            tag: tag.into(),
+            schema: Some("public".into()),
+            dependencies: dependencies.into(),
+            ..Entry::default()
+        }
     }
 
     fn archive() -> Vec<Entry> {

@@ -41,8 +41,11 @@ impl Facts {
             .map_err(|cause| failed(format!("reading the version of {target}"), &cause))?;
         let version = Version::from_number(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0));
         if version.major < OLDEST {
-            return Err(Error::new(Kind::Database, format!("{target} runs PostgreSQL {version}; the oldest supported major release is {OLDEST}"))
-                .hint("upgrade the server"));
+            return Err(Error::new(
+                Kind::Database,
+                format!("{target} runs PostgreSQL {version}; the oldest supported major release is {OLDEST}"),
+            )
+            .hint("upgrade the server"));
         }
         let size = if row.get(3) { client.query_one("SELECT pg_database_size(current_database())", &[]).await.ok() } else { None };
         Ok(Self {

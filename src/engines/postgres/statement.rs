@@ -170,10 +170,8 @@ fn quoted(text: &str, quote: char) -> (String, &str) {
     let mut inside = String::new();
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        if c == quote {
-            if chars.next_if(|(_, next)| *next == quote).is_none() {
-                return (inside, &text[at + 1..]);
-            }
+        if c == quote && chars.next_if(|(_, next)| *next == quote).is_none() {
+            return (inside, &text[at + 1..]);
         }
         inside.push(c);
     }

@@ -91,9 +91,9 @@ impl Places {
     /// The program that dumps this server: the smallest major that is not older than the server.
     pub async fn to_dump(self, name: &'static str, server: Version, run: &Run) -> Result<Tool> {
         let found = self.find_all(name, run).await?;
-        best_to_dump(&found, server).cloned().ok_or_else(|| {
-            missing(name, &found, &format!("dump server {server}"), &format!("postgresql-client-{}", server.major))
-        })
+        best_to_dump(&found, server)
+            .cloned()
+            .ok_or_else(|| missing(name, &found, &format!("dump server {server}"), &format!("postgresql-client-{}", server.major)))
     }
 
     /// The `pg_restore` that reads this archive and suits this server best.
@@ -209,7 +209,10 @@ mod tests {
         check(18, Some(18));
         check(19, None);
         let error = missing("pg_dump", &tools(&[15]), "dump server 18.1", "postgresql-client-18").to_string();
-        assert_eq!(error, "no installed pg_dump can dump server 18.1: found pg_dump 15.18 (install postgresql-client-18 or set PG_BIN_DIRS)");
+        assert_eq!(
+            error,
+            "no installed pg_dump can dump server 18.1: found pg_dump 15.18 (install postgresql-client-18 or set PG_BIN_DIRS)"
+        );
     }
 
     #[test]

@@ -61,8 +61,11 @@ impl Limits {
                 };
                 if let Some((did, limit, which)) = over {
                     let cancelled = client.execute("SELECT pg_cancel_backend($1)", &[&pid]).await;
-                    let error = Error::new(Kind::Database, format!("a statement {did} longer than {} s and was cancelled: {query:.160}", limit.as_secs()))
-                        .hint(format!("raise the {which} timeout, or look for what blocks it"));
+                    let error = Error::new(
+                        Kind::Database,
+                        format!("a statement {did} longer than {} s and was cancelled: {query:.160}", limit.as_secs()),
+                    )
+                    .hint(format!("raise the {which} timeout, or look for what blocks it"));
                     return match cancelled {
                         Ok(_) => error,
                         Err(cause) => error.source(cause),
