@@ -5,8 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use crate::{
     domain::{ids::JobId, job::LogLevel, time::Moment},
@@ -38,16 +40,17 @@ pub(super) struct LogSender {
 
 /// The storing end.
 pub(super) struct LogStore {
-    done: CancellationToken,
+    job_id: JobId,
+    last: oneshot::Sender<NewLine>,
     task: JoinHandle<()>,
 }
 
 pub(super) fn start(ctx: Arc<Ctx>, job_id: JobId) -> (LogSender, LogStore) {
     let (lines, waiting) = mpsc::channel(WAITING);
+    let (last, end) = oneshot::channel();
     let left_out = Arc::new(AtomicU64::new(0));
-    let done = CancellationToken::new();
-    let task = tokio::spawn(store(ctx, job_id, waiting, Arc::clone(&left_out), done.clone()));
-    (LogSender { job_id, lines, taken: AtomicU64::new(0), left_out }, LogStore { done, task })
+    let task = tokio::spawn(store(ctx, job_id, waiting, Arc::clone(&left_out), end));
+    (LogSender { job_id, lines, taken: AtomicU64::new(0), left_out }, LogStore { job_id, last, task })
 }
 
 impl LogSender {
@@ -62,44 +65,56 @@ impl LogSender {
 }
 
 impl LogStore {
-    /// Stores what was sent so far, and ends. Lines sent later are dropped.
-    pub(super) async fn close(self) {
-        self.done.cancel();
-        if let Err(cause) = self.task.await {
-            tracing::error!(%cause, "the job's log writer ended early");
+    /// Stores what was sent so far and then `last`, which is never left out, and ends. Lines sent later are dropped.
+    pub(super) async fn close(self, level: LogLevel, last: &str) {
+        let line = NewLine { job_id: self.job_id, at: Moment::now(), level, message: cut(last) };
+        let told = self.last.send(line).map_err(|_| "it ended before the job".to_owned());
+        if let Err(cause) = told.and(self.task.await.map_err(|cause| cause.to_string())) {
+            tracing::error!(cause, "the job's log is not whole");
         }
     }
 }
 
-async fn store(ctx: Arc<Ctx>, job_id: JobId, mut waiting: mpsc::Receiver<NewLine>, left_out: Arc<AtomicU64>, done: CancellationToken) {
+async fn store(
+    ctx: Arc<Ctx>,
+    job_id: JobId,
+    mut waiting: mpsc::Receiver<NewLine>,
+    left_out: Arc<AtomicU64>,
+    mut end: oneshot::Receiver<NewLine>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        let received = tokio::select! {
+    let last = loop {
+        tokio::select! {
             biased;
-            () = done.cancelled(), if !waiting.is_closed() => {
-                waiting.close();
-                continue;
+            last = &mut end => break last.ok(),
+            received = waiting.recv_many(&mut batch, BATCH) => {
+                append(&ctx, job_id, &mut batch).await;
+                if received == 0 {
+                    break (&mut end).await.ok();
+                }
             }
-            received = waiting.recv_many(&mut batch, BATCH) => received,
-        };
-        let missing = left_out.swap(0, Ordering::Relaxed);
-        // While lines keep coming the count goes up: one line at the end says it.
-        if missing > 0 && received > 0 && !waiting.is_closed() {
-            left_out.fetch_add(missing, Ordering::Relaxed);
-        } else if missing > 0 {
-            let message = format!("{missing} log lines were left out: there were too many");
-            batch.push(NewLine { job_id, at: Moment::now(), level: LogLevel::Warn, message });
         }
-        if !batch.is_empty()
-            && let Err(error) = queue::append_logs(&ctx, &batch).await
-        {
-            tracing::error!(%job_id, lines = batch.len(), %error, "log lines could not be stored");
-        }
-        batch.clear();
-        if received == 0 {
-            return;
-        }
+    };
+    waiting.close();
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        append(&ctx, job_id, &mut batch).await;
     }
+    let missing = left_out.load(Ordering::Relaxed);
+    if missing > 0 {
+        let message = format!("{missing} log lines were left out: there were too many");
+        batch.push(NewLine { job_id, at: Moment::now(), level: LogLevel::Warn, message });
+    }
+    batch.extend(last);
+    append(&ctx, job_id, &mut batch).await;
+}
+
+async fn append(ctx: &Ctx, job_id: JobId, batch: &mut Vec<NewLine>) {
+    if !batch.is_empty()
+        && let Err(error) = queue::append_logs(ctx, batch).await
+    {
+        tracing::error!(%job_id, lines = batch.len(), %error, "log lines could not be stored");
+    }
+    batch.clear();
 }
 
 fn cut(message: &str) -> String {

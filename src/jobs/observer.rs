@@ -65,14 +65,7 @@ impl Observer for JobObserver {
     fn log(&self, level: LogLevel, message: &str) {
         self.seen().last_sign = Instant::now();
         self.log.send(level, message);
-        // A tool's output may hold line breaks: escaped, one line stays one line.
-        let message = message.escape_debug();
-        self.span.in_scope(|| match level {
-            LogLevel::Debug => tracing::debug!("{message}"),
-            LogLevel::Info => tracing::info!("{message}"),
-            LogLevel::Warn => tracing::warn!("{message}"),
-            LogLevel::Error => tracing::error!("{message}"),
-        });
+        self.span.in_scope(|| trace(level, message));
     }
 
     fn progress(&self, progress: &Progress) {
@@ -81,6 +74,17 @@ impl Observer for JobObserver {
         if seen.progress != progress {
             seen.take(progress, Instant::now());
         }
+    }
+}
+
+/// Writes a line to the process's own log. A tool's output may hold line breaks: escaped, one line stays one line.
+pub(super) fn trace(level: LogLevel, message: &str) {
+    let message = message.escape_debug();
+    match level {
+        LogLevel::Debug => tracing::debug!("{message}"),
+        LogLevel::Info => tracing::info!("{message}"),
+        LogLevel::Warn => tracing::warn!("{message}"),
+        LogLevel::Error => tracing::error!("{message}"),
     }
 }
 

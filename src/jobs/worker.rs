@@ -9,14 +9,14 @@ use super::{
     Pool,
     keeper::Keeper,
     log,
-    observer::JobObserver,
+    observer::{self, JobObserver},
     policy::{Next, Outcome},
 };
 use crate::{
     domain::{
         ids::OrganizationId,
         job::{Job, JobStatus, LogLevel},
-        run::{Observer, Run},
+        run::Run,
         time::Moment,
     },
     error::Result,
@@ -72,8 +72,9 @@ async fn run(pool: &Pool, organization: OrganizationId, job: &Job, lease: Lease)
         }
         Err(error) => Outcome::Failed(error.retryable()),
     };
-    say(&*observer, job, &outcome);
-    log.close().await;
+    let (level, last) = last_line(job, &outcome);
+    observer::trace(level, &last);
+    log.close(level, &last).await;
     if let Err(error) = conclude(pool, organization, job, &lease, outcome).await {
         // The lease ends by itself; the sweep then finds the job and concludes it.
         tracing::error!(%error, "the job's end could not be recorded");
@@ -132,14 +133,14 @@ async fn settle(pool: &Pool, organization: OrganizationId, job: &Job, status: Jo
 }
 
 /// The last line of the attempt's log.
-fn say(observer: &dyn Observer, job: &Job, outcome: &Outcome) {
-    let attempts = format!("attempt {} of {}", job.attempt, job.max_attempts);
+fn last_line(job: &Job, outcome: &Outcome) -> (LogLevel, String) {
+    let attempt = format!("attempt {} of {}", job.attempt, job.max_attempts);
     match outcome {
-        Outcome::Completed => observer.log(LogLevel::Info, "completed"),
-        Outcome::Cancelled => observer.log(LogLevel::Warn, "cancelled"),
-        Outcome::Failed(error) => observer.log(LogLevel::Error, &format!("{attempts} failed: {error}")),
-        Outcome::Interrupted(why) => observer.log(LogLevel::Warn, &format!("{attempts} was interrupted: {why}")),
-        Outcome::LostLease => observer.log(LogLevel::Warn, &format!("{attempts} was taken over by another worker")),
+        Outcome::Completed => (LogLevel::Info, "completed".to_owned()),
+        Outcome::Cancelled => (LogLevel::Warn, "cancelled".to_owned()),
+        Outcome::Failed(error) => (LogLevel::Error, format!("{attempt} failed: {error}")),
+        Outcome::Interrupted(why) => (LogLevel::Warn, format!("{attempt} was interrupted: {why}")),
+        Outcome::LostLease => (LogLevel::Warn, format!("{attempt} was taken over by another worker")),
     }
 }
 
