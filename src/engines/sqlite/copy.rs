@@ -1,6 +1,9 @@
 //! Copying databases page by page through SQLite's online backup API (<https://www.sqlite.org/backup.html>).
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{
     Connection, MAIN_DB,
@@ -42,30 +45,37 @@ const IN_TURNS: Pace = Pace { step: SHORT_STEP, pause: PAUSE, restarts: RESTARTS
 pub(super) fn copy_live(source: &Source, into: &mut Connection, patience: Duration, run: &Run) -> Result<Moment> {
     let connection = source.connection();
     let failed = |cause| fault(Kind::Backup, "copying", &source.path, cause);
-    let mode: String = patiently(run, patience, || ask(connection, "PRAGMA journal_mode"))?.map_err(failed)?;
+    let mode: String = source.ask("PRAGMA journal_mode", patience, run)?;
     if mode != "wal" {
-        if let Some(moment) = copy(connection, into, &IN_TURNS, patience, run).map_err(|error| named(error, source))? {
+        if let Some(moment) = copy(connection, into, &IN_TURNS, patience, run, &failed)? {
             return Ok(moment);
         }
-        run.warn("other connections keep writing: they wait while the rest of the database is copied in one go");
+        run.warn("other connections keep writing: they wait while the database is copied in one go");
     }
     connection.execute_batch("BEGIN").map_err(failed)?;
-    patiently(run, patience, || ask::<i64>(connection, "SELECT count(*) FROM sqlite_schema"))?.map_err(failed)?;
+    source.ask::<i64>("SELECT count(*) FROM sqlite_schema", patience, run)?;
     let moment = Moment::now();
-    let copied = copy(connection, into, &IN_ONE_GO, patience, run).map_err(|error| named(error, source));
+    let copied = copy(connection, into, &IN_ONE_GO, patience, run, &failed);
     connection.execute_batch("ROLLBACK").map_err(failed)?;
     copied.map(|_| moment)
 }
 
-/// Replaces the whole content of `into`, as one transaction on it: other connections see the old content or the new.
-/// When this ends early, the old content stays.
-pub(super) fn replace(from: &Connection, into: &mut Connection, patience: Duration, run: &Run) -> Result<()> {
-    copy(from, into, &IN_ONE_GO, patience, run).map(|_| ())
+/// Replaces the whole content of the database `into` at `path`, as one transaction on it: other connections see the old
+/// content or the new. When this ends early, the old content stays.
+pub(super) fn replace(from: &Connection, into: &mut Connection, path: &Path, patience: Duration, run: &Run) -> Result<()> {
+    let failed = |cause| fault(Kind::Restore, "nothing was changed: replacing", path, cause);
+    copy(from, into, &IN_ONE_GO, patience, run, &failed).map(|_| ())
 }
 
 /// The moment at which the last pass began; `None` when the pace's restarts are used up.
-fn copy(from: &Connection, into: &mut Connection, pace: &Pace, patience: Duration, run: &Run) -> Result<Option<Moment>> {
-    let failed = |cause| sqlite_error("copying pages", cause);
+fn copy(
+    from: &Connection,
+    into: &mut Connection,
+    pace: &Pace,
+    patience: Duration,
+    run: &Run,
+    failed: &dyn Fn(rusqlite::Error) -> Error,
+) -> Result<Option<Moment>> {
     let page_size: u32 = patiently(run, patience, || ask(from, "PRAGMA page_size"))?.map_err(failed)?;
     let backup = Backup::new_with_names(from, MAIN_DB, into, MAIN_DB).map_err(failed)?;
     let (mut moment, mut done, mut restarts) = (Moment::now(), 0, 0);
@@ -77,9 +87,7 @@ fn copy(from: &Connection, into: &mut Connection, pace: &Pace, patience: Duratio
             StepResult::Busy | StepResult::Locked => {
                 let since = *blocked.get_or_insert_with(Instant::now);
                 if since.elapsed() >= patience {
-                    return Err(Error::new(Kind::Backup, format!("the database stayed locked for {} s", since.elapsed().as_secs()))
-                        .hint("another connection holds it locked: end its transaction, or raise the lock timeout")
-                        .retryable());
+                    return Err(failed(locked()));
                 }
                 std::thread::sleep(Duration::from_millis(10));
                 continue;
@@ -111,14 +119,7 @@ fn copy(from: &Connection, into: &mut Connection, pace: &Pace, patience: Duratio
     }
 }
 
-fn sqlite_error(doing: &str, cause: rusqlite::Error) -> Error {
-    match cause.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::OperationInterrupted) => Error::cancelled(),
-        Some(rusqlite::ErrorCode::DiskFull) => Error::new(Kind::Storage, doing).hint("free space on the disk").source(cause),
-        _ => Error::new(Kind::Backup, doing).source(cause),
-    }
-}
-
-fn named(error: Error, source: &Source) -> Error {
-    if error.is_cancelled() { error } else { error.while_doing(format!("copying {}", source.path.display())) }
+/// What SQLite's functions other than a backup's answer when a lock is not to be had.
+fn locked() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), Some("the database is locked".to_owned()))
 }

@@ -42,7 +42,8 @@ impl SqliteDump {
 
         let copying = |cause| fault(Kind::Backup, "writing", &file, cause);
         let mut copy = Connection::open(&file).map_err(copying)?;
-        copy.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF").map_err(copying)?;
+        // Not OFF: a pass that is given up must leave the copy empty for the next one.
+        copy.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY").map_err(copying)?;
         let moment = copy::copy_live(&source, &mut copy, patience, run)?;
         copy.close().map_err(|(_, cause)| copying(cause))?;
         source.check_unchanged()?;

@@ -81,9 +81,18 @@ pub(super) fn merge(
 
 /// Rows that refer to rows that are not there; `None` where the schema itself does not allow to tell.
 fn foreign_key_violations(connection: &Connection, database: &str) -> rusqlite::Result<Option<u64>> {
-    match ask_count(connection, &format!("SELECT count(*) FROM pragma_foreign_key_check WHERE schema = '{database}'")) {
+    let count = || {
+        let mut statement = connection.prepare(&format!("PRAGMA {database}.foreign_key_check"))?;
+        let mut rows = statement.query([])?;
+        let mut count = 0;
+        while rows.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    };
+    match count() {
         Ok(count) => Ok(Some(count)),
-        Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::Unknown) => Ok(None),
+        Err(cause) if rusqlite::Error::sqlite_error_code(&cause) == Some(ErrorCode::Unknown) => Ok(None),
         Err(cause) => Err(cause),
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn warnings(source: &Source, mode: &str) -> Vec<String> {
     let mut warnings = Vec::new();
     let network = rustix::fs::statfs(&source.path)
         .ok()
-        .and_then(|stat| NETWORK.iter().find(|(magic, _)| *magic == stat.f_type as i64).map(|(_, name)| *name));
+        .and_then(|stat| NETWORK.iter().find(|(magic, _)| *magic == stat.f_type).map(|(_, name)| *name));
     if let Some(name) = network {
         warnings.push(match mode {
             "wal" => format!("a write-ahead log does not work across machines and the file is on {name}: keep it on a local disk"),

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, types::Value};
 use rustix::{fs::RenameFlags, io::Errno};
 
 use super::{
@@ -189,31 +189,33 @@ impl Job {
             let counted = check::counts(&backup, "main").map_err(|cause| fault(Kind::Restore, "reading", &self.spool, cause))?;
             (RestoreOutcome { tables: counted.0, warnings: Vec::new() }, backup)
         };
-        let mut target = connect::target(&self.target, run)?;
+        let mut outcome = outcome;
         let failed = |cause| fault(Kind::Restore, "replacing", &self.target, cause);
+        let mut target = connect::target(&self.target, run)?;
         let mode: String = patiently(run, self.patience, || ask(&target, "PRAGMA journal_mode"))?.map_err(failed)?;
-        let resized = mode == "wal"
-            && ask::<i64>(&target, "PRAGMA page_size").map_err(failed)? != ask::<i64>(&staged, "PRAGMA page_size").map_err(failed)?;
+        let differs = |pragma: &str| {
+            let sql = format!("PRAGMA {pragma}");
+            let [old, new] = [ask::<Value>(&target, &sql).map_err(failed)?, ask::<Value>(&staged, &sql).map_err(failed)?];
+            Ok::<bool, Error>(old != new)
+        };
+        if differs("encoding")? {
+            outcome.warnings.push("the text encoding has changed: applications that have the database open must open it again".into());
+        }
+        // A write-ahead log cannot hold pages of two sizes: the log goes for the time of the restore.
+        let resized = mode == "wal" && differs("page_size")?;
         if resized {
-            // A write-ahead log cannot hold pages of two sizes: the log goes for the time of the restore.
-            let got: String = patiently(run, self.patience, || ask(&target, "PRAGMA journal_mode = DELETE"))?.map_err(failed)?;
-            run.debug(format!("the journal mode is '{got}' while the page size changes"));
+            patiently(run, self.patience, || ask::<String>(&target, "PRAGMA journal_mode = DELETE"))?.map_err(failed)?;
         }
         stage(run, "replacing");
-        copy::replace(&staged, &mut target, self.patience, run).map_err(|error| {
-            if error.is_cancelled() {
-                return error;
-            }
-            let mut error = error.while_doing(format!("replacing {}, which is unchanged", self.target.display()));
-            error.kind = Kind::Restore;
-            error
-        })?;
+        let replaced = copy::replace(&staged, &mut target, &self.target, self.patience, run);
+        drop(target);
+        let target = connect::target(&self.target, run)?;
         if resized {
             patiently(run, self.patience, || ask::<String>(&target, "PRAGMA journal_mode = WAL"))?.map_err(failed)?;
         }
+        replaced?;
         // Another connection may write from now on: its rows are no fault of the restore.
         let version: i64 = ask(&target, "PRAGMA data_version").map_err(failed)?;
-        let mut outcome = outcome;
         if let Err(difference) = self.verify_open(&target, &outcome.tables) {
             if ask::<i64>(&target, "PRAGMA data_version").map_err(failed)? == version {
                 return Err(difference);

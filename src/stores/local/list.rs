@@ -79,7 +79,8 @@ fn walk(tree: &Tree, prefix: &str, found: &mpsc::Sender<Result<ObjectInfo>>) -> 
             };
             match object(&key, &stat) {
                 Some(object) if key.starts_with(prefix) => {
-                    if found.blocking_send(Ok(object)).is_err() {
+                    let consumer_is_gone = found.blocking_send(Ok(object)).is_err();
+                    if consumer_is_gone {
                         return Ok(());
                     }
                 }

@@ -31,6 +31,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+mod dump;
+mod hostile;
+mod live;
+mod restore;
 mod round_trip;
 
 pub fn engine() -> &'static dyn Engine {
