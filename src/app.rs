@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::limit::LoginLimit,
     config::Config,
     db::{
         Db,
@@ -47,6 +48,7 @@ pub async fn open(config: Config) -> Result<Opened> {
         events,
         queued: Notify::new(),
         running: Mutex::new(HashMap::new()),
+        logins: LoginLimit::default(),
         instance_id,
         started_at: Moment::now(),
         shutdown: CancellationToken::new(),

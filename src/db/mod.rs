@@ -11,6 +11,7 @@ use deadpool_sqlite::{Pool, rusqlite::Connection, rusqlite::Transaction, rusqlit
 use crate::error::{Error, Kind, Result};
 use fault::{Fault, Outcome};
 
+pub mod api_keys;
 pub mod artifacts;
 pub mod audit;
 pub mod backups;
@@ -23,8 +24,10 @@ pub mod open;
 mod query;
 pub mod restores;
 mod row;
+pub mod sessions;
 pub mod settings;
 pub mod stores;
+pub mod users;
 
 /// The opened catalogue; clones share its connections.
 #[derive(Clone)]

@@ -17,6 +17,15 @@ text_enum! {
     }
 }
 
+impl Role {
+    /// The weaker of two roles: what an API key may do is capped by what its user may.
+    pub fn capped_by(self, cap: Role) -> Role {
+        // They stand in order of power, the strongest first.
+        let rank = |role| Self::ALL.iter().position(|known| *known == role);
+        if rank(self) < rank(cap) { cap } else { self }
+    }
+}
+
 /// One thing that can be allowed or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
@@ -106,5 +115,17 @@ mod tests {
         assert_eq!([Role::Admin, Role::Operator, Role::Viewer].map(allowed), [8, 5, 1]);
         assert!(!allows(Role::Viewer, Permission::Download), "a viewer must not take the data away");
         assert!(!allows(Role::Operator, Permission::Accounts));
+    }
+
+    #[test]
+    fn a_capped_role_is_the_weaker_one_and_never_allows_more() {
+        assert_eq!(Role::Admin.capped_by(Role::Viewer), Role::Viewer);
+        assert_eq!(Role::Viewer.capped_by(Role::Admin), Role::Viewer);
+        for (role, cap) in Role::ALL.iter().flat_map(|role| Role::ALL.iter().map(move |cap| (*role, *cap))) {
+            let capped = role.capped_by(cap);
+            for permission in Permission::ALL.iter().filter(|permission| allows(capped, **permission)) {
+                assert!(allows(role, *permission) && allows(cap, *permission), "{role} capped by {cap}: {permission:?}");
+            }
+        }
     }
 }

@@ -17,6 +17,18 @@ use crate::{
 
 /// Writes one event. `details` must hold no secret.
 pub(super) async fn record(ctx: &Ctx, actor: &Actor, action: &str, subject: impl ToString, details: Value) -> Result<()> {
+    record_from(ctx, actor, None, action, subject, details).await
+}
+
+/// [`record`] with the address that the request came from.
+pub(super) async fn record_from(
+    ctx: &Ctx,
+    actor: &Actor,
+    address: Option<&str>,
+    action: &str,
+    subject: impl ToString,
+    details: Value,
+) -> Result<()> {
     let event = AuditEvent {
         id: AuditId::new(),
         organization_id: actor.organization_id,
@@ -25,7 +37,7 @@ pub(super) async fn record(ctx: &Ctx, actor: &Actor, action: &str, subject: impl
         action: action.to_owned(),
         subject: subject.to_string(),
         details,
-        address: None,
+        address: address.map(str::to_owned),
         at: Moment::now(),
     };
     db::audit::insert(&ctx.db, &event).await

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::limit::LoginLimit,
     config::Config,
     db::Db,
     domain::{
@@ -25,6 +26,7 @@ use crate::{
     pipeline::keys::KeyRing,
 };
 
+pub mod accounts;
 pub mod audit;
 pub mod backup;
 pub mod databases;
@@ -50,6 +52,8 @@ pub struct Ctx {
     pub queued: Notify,
     /// How to cancel the jobs that run in this process.
     pub running: Mutex<HashMap<JobId, CancellationToken>>,
+    /// Slows down guessing of passwords.
+    pub logins: LoginLimit,
     /// Made once per data directory; written into manifests.
     pub instance_id: String,
     pub started_at: Moment,
