@@ -8,6 +8,7 @@ mod catalogue;
 mod cli;
 mod config;
 mod decrypt_script;
+mod engine_conformance;
 mod jobs;
 mod pipeline;
 mod sqlite;

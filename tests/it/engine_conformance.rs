@@ -1,0 +1,212 @@
+//! What every engine must do, through the trait alone. An engine's part of this file is its configuration: how to make
+//! a database with known rows, and a name to restore it under.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dbsnap::{
+    domain::{
+        artifact::{ArtifactKind, DumpFormat, TableCount},
+        database::Settings,
+        fields::validate,
+        restore::{RestoreMode, RestorePlan},
+        run::{Run, Silent},
+        stream::{ByteStream, channel},
+    },
+    engines::{Dump, DumpSource, Engine, RestoreOutcome, RestoreRequest, registry},
+    error::{Error, Kind, Result},
+};
+use futures_util::{StreamExt, stream};
+use serde_json::Map;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// A database to test an engine with.
+struct Subject {
+    engine: &'static dyn Engine,
+    settings: Settings,
+    /// Where `RestoreMode::New` can go.
+    free_name: String,
+    /// Settings of a database that is not there.
+    missing: Settings,
+    /// Rows by table.
+    rows: Vec<(&'static str, u64)>,
+    _keep: Box<dyn Send + Sync>,
+}
+
+/// One line per engine of the registry.
+fn subjects() -> Vec<Subject> {
+    let subject = |engine: &&'static dyn Engine| match engine.info().id {
+        "sqlite" => Some(sqlite(*engine)),
+        // Its own tests do the same on real servers, see `postgres`.
+        "postgresql" => None,
+        id => panic!("engine '{id}' has no subject to test it with"),
+    };
+    registry().iter().filter_map(subject).collect()
+}
+
+fn sqlite(engine: &'static dyn Engine) -> Subject {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let settings = |name: &str| Settings::from_iter([("path".to_owned(), at(name).into())]);
+    let connection = rusqlite::Connection::open(at("shop.db")).unwrap();
+    let sql = "CREATE TABLE customers (id INTEGER PRIMARY KEY, name); CREATE TABLE unsold (a);
+               WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) INSERT INTO customers SELECT i, randomblob(200) FROM n";
+    connection.execute_batch(sql).unwrap();
+    Subject {
+        engine,
+        settings: settings("shop.db"),
+        free_name: at("new.db"),
+        missing: settings("missing.db"),
+        rows: vec![("customers", 9000), ("unsold", 0)],
+        _keep: Box::new(folder),
+    }
+}
+
+/// The surroundings of operations, with a scratch folder that goes afterwards.
+struct Bench {
+    run: Run,
+    scratch: TempDir,
+}
+
+fn bench() -> Bench {
+    let scratch = TempDir::new().unwrap();
+    let run =
+        Run { cancel: CancellationToken::new(), observer: Arc::new(Silent), scratch: scratch.path().to_owned(), tool_dirs: Vec::new() };
+    Bench { run, scratch }
+}
+
+struct Taken {
+    parts: Vec<(ArtifactKind, DumpFormat, Bytes)>,
+    counts: Vec<TableCount>,
+}
+
+#[async_trait]
+impl DumpSource for Taken {
+    fn parts(&self) -> Vec<(ArtifactKind, DumpFormat)> {
+        self.parts.iter().map(|(kind, format, _)| (*kind, *format)).collect()
+    }
+
+    async fn open(&self, part: ArtifactKind) -> Result<ByteStream> {
+        let found = self.parts.iter().find(|(kind, ..)| *kind == part).ok_or_else(|| Error::not_found(part))?;
+        Ok(stream::iter([Ok(found.2.clone())]).boxed())
+    }
+}
+
+async fn open(subject: &Subject, run: &Run) -> Result<Box<dyn Dump>> {
+    let options = validate(subject.engine.info().dump_options, &Map::new()).unwrap();
+    subject.engine.open_dump(&subject.settings, &options, run).await
+}
+
+/// Takes a dump as a backup does: the inspector sees every byte.
+async fn take(subject: &Subject, run: &Run) -> Taken {
+    let mut dump = open(subject, run).await.unwrap();
+    let mut taken = Taken { parts: Vec::new(), counts: dump.facts().counts.clone().unwrap_or_default() };
+    for (kind, format) in dump.parts() {
+        let (out, mut input) = channel();
+        let mut inspector = subject.engine.inspector(format);
+        let gather = tokio::spawn(async move {
+            let mut all = Vec::new();
+            while let Some(piece) = input.recv().await {
+                inspector.feed(&piece).unwrap();
+                all.extend_from_slice(&piece);
+            }
+            (all, inspector.finish().unwrap())
+        });
+        dump.write(kind, out, run).await.unwrap();
+        let (all, counts) = gather.await.unwrap();
+        taken.counts.extend(counts);
+        taken.parts.push((kind, format, all.into()));
+    }
+    taken
+}
+
+async fn restore(subject: &Subject, source: &dyn DumpSource, expected: &[TableCount], run: &Run) -> Result<RestoreOutcome> {
+    let engine = validate(subject.engine.info().restore_options, &Map::new()).unwrap();
+    let plan = RestorePlan { mode: RestoreMode::New, target_name: Some(subject.free_name.clone()), engine, ..RestorePlan::default() };
+    subject.engine.restore(RestoreRequest { settings: &subject.settings, plan: &plan, source, expected }, run).await
+}
+
+fn rows(counts: &[TableCount]) -> Vec<(&str, u64)> {
+    let mut rows: Vec<_> = counts.iter().map(|table| (table.name.as_str(), table.rows)).collect();
+    rows.sort();
+    rows
+}
+
+#[tokio::test]
+async fn a_dump_restores_to_the_same_rows() {
+    for subject in subjects() {
+        let bench = bench();
+        let taken = take(&subject, &bench.run).await;
+        assert_eq!(rows(&taken.counts), subject.rows, "{}", subject.engine.info().id);
+        let outcome = restore(&subject, &taken, &taken.counts, &bench.run).await.unwrap();
+        assert_eq!(rows(&outcome.tables), subject.rows);
+        let again = restore(&subject, &taken, &taken.counts, &bench.run).await.unwrap_err();
+        assert_eq!(again.kind, Kind::Conflict, "a new database never replaces one: {again}");
+    }
+}
+
+#[tokio::test]
+async fn dumps_are_recognised_and_other_bytes_are_not() {
+    for subject in subjects() {
+        let bench = bench();
+        for (_, format, bytes) in &take(&subject, &bench.run).await.parts {
+            assert_eq!(subject.engine.recognise(&bytes[..bytes.len().min(1024)]), Some(*format));
+            assert!(subject.engine.info().formats.contains(format));
+        }
+        for other in [&b""[..], &[0; 1024], b"\x89PNG\r\n\x1a\n"] {
+            assert_eq!(subject.engine.recognise(other), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_dump_is_seen_by_the_inspector_and_refused_by_a_restore() {
+    for subject in subjects() {
+        let bench = bench();
+        let mut taken = take(&subject, &bench.run).await;
+        let (_, format, bytes) = &mut taken.parts[0];
+        for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            let mut inspector = subject.engine.inspector(*format);
+            let seen = inspector.feed(&bytes[..cut]).and_then(|()| inspector.finish());
+            assert!(seen.is_err(), "{}: cut at {cut}", subject.engine.info().id);
+        }
+        *bytes = bytes.slice(..bytes.len() / 2);
+        restore(&subject, &taken, &[], &bench.run).await.unwrap_err();
+        let (_, _, bytes) = &mut taken.parts[0];
+        *bytes = Bytes::from_static(b"certainly no dump of any engine");
+        restore(&subject, &taken, &[], &bench.run).await.unwrap_err();
+        let whole = take(&subject, &bench.run).await;
+        restore(&subject, &whole, &whole.counts, &bench.run).await.expect("the refused ones left nothing in the way");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_ends_every_operation_and_leaves_no_file() {
+    for subject in subjects() {
+        let bench = bench();
+        let taken = take(&subject, &bench.run).await;
+        let mut dump = open(&subject, &bench.run).await.unwrap();
+        bench.run.cancel.cancel();
+        let (kind, _) = dump.parts()[0];
+        let (out, _unread) = channel();
+        assert!(dump.write(kind, out, &bench.run).await.unwrap_err().is_cancelled());
+        drop(dump);
+        assert!(open(&subject, &bench.run).await.err().unwrap().is_cancelled());
+        assert!(restore(&subject, &taken, &taken.counts, &bench.run).await.unwrap_err().is_cancelled());
+        assert_eq!(std::fs::read_dir(bench.scratch.path()).unwrap().count(), 0, "temporary files were left");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named_with_a_next_step() {
+    for subject in subjects() {
+        let bench = bench();
+        let error = subject.engine.probe(&subject.missing, &bench.run).await.unwrap_err();
+        assert!(error.hint.is_some(), "{error}");
+        let error = subject.engine.open_dump(&subject.missing, &Map::new(), &bench.run).await.err().unwrap();
+        assert!(error.hint.is_some(), "{error}");
+        assert!(subject.engine.probe(&subject.settings, &bench.run).await.unwrap().tables > 0);
+    }
+}
