@@ -3,6 +3,7 @@
 // The tests run the product and its peers as a person would.
 #![allow(clippy::disallowed_methods)]
 
+mod accounts;
 mod architecture;
 mod catalogue;
 mod cli;
