@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::Utc;
 use deadpool_sqlite::{Pool, rusqlite::Connection, rusqlite::Transaction, rusqlite::TransactionBehavior};
 
 use crate::error::{Error, Kind, Result};
@@ -74,6 +75,13 @@ impl Db {
         let connection = self.writer.get().await.map_err(|cause| unavailable(doing, cause))?;
         let done = connection.interact(|connection| connection.execute_batch("VACUUM")).await.map_err(|cause| unavailable(doing, cause))?;
         done.map_err(|cause| Fault::from(cause).explain(doing))
+    }
+
+    /// Keeps today's copy of the file beside it, if there is none yet: a way back when the file is damaged. It can be
+    /// called as often as one likes; writers are not held up.
+    pub async fn keep_daily_copy(&self) -> Result<bool> {
+        let path = self.path.clone();
+        self.read("copying the catalogue", move |db| Ok(open::keep_daily_copy(db, &path, Utc::now().date_naive())?)).await
     }
 
     /// Runs queries on one read-only connection. `doing` says what for, for the error.

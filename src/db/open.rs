@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::NaiveDate;
 use deadpool_sqlite::{
     Config, Hook, HookError, Pool, Runtime,
     rusqlite::{self, Connection, ErrorCode, OpenFlags, backup::Backup},
@@ -20,8 +21,11 @@ use crate::error::{Context, Error, Kind, Result};
 /// Every step of the schema, oldest first. A step that was released is never changed.
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_initial.sql")];
 
-/// Copies from before migrations that are kept beside the file.
+/// Copies of each kind (from before migrations, daily) that are kept beside the file.
 const KEPT_COPIES: usize = 3;
+
+const BEFORE_MIGRATION: &str = ".before-v";
+const DAILY: &str = ".daily-";
 
 const READERS: usize = 4;
 
@@ -130,13 +134,13 @@ fn version(db: &Connection) -> rusqlite::Result<usize> {
 fn migrate(db: &mut Connection, path: &Path, version: usize, steps: &[&str]) -> Result<()> {
     let target = steps.len();
     // A new file has nothing to keep.
-    let copy = (version > 0).then(|| beside(path, &format!(".before-v{target}.bak")));
+    let copy = (version > 0).then(|| beside(path, &format!("{BEFORE_MIGRATION}{target}.bak")));
     if let Some(copy) = &copy {
         copy_file(db, copy)?;
     }
     let migrations = Migrations::new(steps.iter().map(|step| M::up(step)).collect());
     let Err(cause) = migrations.to_latest(db) else {
-        return drop_old_copies(path);
+        return drop_old_copies(path, BEFORE_MIGRATION);
     };
     let failed = Error::internal(format!("the catalogue {} cannot be brought to schema {target}", path.display())).source(cause);
     let Some(copy) = copy else { return Err(failed) };
@@ -178,30 +182,42 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The file's own copies, newest first.
-fn copies(path: &Path) -> Vec<PathBuf> {
+/// Keeps a copy `<name>.daily-<YYYYMMDD>.bak` of today, if there is none yet, and drops the oldest.
+/// True when one was made.
+pub(super) fn keep_daily_copy(db: &Connection, path: &Path, today: NaiveDate) -> Result<bool> {
+    let copy = beside(path, &format!("{DAILY}{}.bak", today.format("%Y%m%d")));
+    if copy.exists() {
+        return Ok(false);
+    }
+    copy_file(db, &copy)?;
+    drop_old_copies(path, DAILY)?;
+    Ok(true)
+}
+
+/// The file's own copies whose suffix begins with `kind`, newest first.
+fn copies(path: &Path, kind: &str) -> Vec<PathBuf> {
     let Some((folder, name)) = path.parent().zip(path.file_name()) else { return Vec::new() };
-    let prefix = format!("{}.", name.to_string_lossy());
+    let prefix = format!("{}{kind}", name.to_string_lossy());
     let mut found: Vec<_> = fs::read_dir(folder)
         .into_iter()
         .flatten()
-        .filter_map(|entry| Some((entry.as_ref().ok()?.path(), entry.ok()?)))
-        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "bak"))
-        .filter(|(_, entry)| entry.file_name().to_string_lossy().starts_with(&prefix))
-        .filter_map(|(path, entry)| Some((entry.metadata().ok()?.modified().ok()?, path)))
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "bak"))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     found.sort();
     found.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// For messages: ` (a, b)` or nothing.
+/// For messages: the copies in brackets, newest first.
 fn list_copies(path: &Path) -> String {
-    let names: Vec<_> = copies(path).iter().map(|copy| copy.display().to_string()).collect();
+    let names: Vec<_> = copies(path, ".").iter().map(|copy| copy.display().to_string()).collect();
     if names.is_empty() { " (there is none yet)".to_owned() } else { format!(" ({})", names.join(", ")) }
 }
 
-fn drop_old_copies(path: &Path) -> Result<()> {
-    for old in copies(path).into_iter().skip(KEPT_COPIES) {
+fn drop_old_copies(path: &Path, kind: &str) -> Result<()> {
+    for old in copies(path, kind).into_iter().skip(KEPT_COPIES) {
         fs::remove_file(&old).context(Kind::Storage, || format!("removing the old copy {}", old.display()))?;
     }
     Ok(())
@@ -272,9 +288,29 @@ mod tests {
         for known in 1..=steps.len() {
             prepare(&path, &steps[..known]).unwrap();
         }
-        let mut names: Vec<_> = copies(&path).iter().map(|copy| copy.file_name().unwrap().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> =
+            copies(&path, BEFORE_MIGRATION).iter().map(|copy| copy.file_name().unwrap().to_string_lossy().into_owned()).collect();
         names.sort();
         assert_eq!(names, ["dbsnap.db.before-v4.bak", "dbsnap.db.before-v5.bak", "dbsnap.db.before-v6.bak"]);
+    }
+
+    #[test]
+    fn one_copy_a_day_is_kept_for_three_days() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dbsnap.db");
+        prepare(&path, GOOD).unwrap();
+        let db = connect(&path).unwrap();
+        let days = (1..=5).map(|day| NaiveDate::from_ymd_opt(2026, 1, day).unwrap());
+        for day in days {
+            assert!(keep_daily_copy(&db, &path, day).unwrap());
+            assert!(!keep_daily_copy(&db, &path, day).unwrap(), "once a day");
+        }
+        let kept = copies(&path, DAILY);
+        assert_eq!(kept.len(), 3);
+        let newest = folder.path().join("dbsnap.db.daily-20260105.bak");
+        assert_eq!(kept[0], newest);
+        assert_eq!(rows(&newest), ["kept"]);
+        assert_eq!(fs::metadata(&newest).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

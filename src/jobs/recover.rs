@@ -1,6 +1,7 @@
-//! Finds jobs whose worker is gone, at start and while running, and concludes them as interrupted.
+//! Finds jobs whose worker is gone, at start and while running, and concludes them as interrupted. Keeps copies of the
+//! catalogue, the way back when its file is damaged.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Instrument;
@@ -37,6 +38,23 @@ pub(super) async fn sweep(pool: Arc<Pool>) {
         match queue::take_over_expired(&pool.ctx, &lease).await {
             Ok(abandoned) => interrupt_each(&pool, &lease, abandoned, "the job's worker vanished").await,
             Err(error) => tracing::error!(%error, "abandoned jobs could not be looked for"),
+        }
+    }
+}
+
+/// Keeps a copy of the catalogue for each day. One that cannot be made is tried again an hour later.
+pub(super) async fn copies(pool: Arc<Pool>) {
+    let mut ticks = interval(Duration::from_secs(3600));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = pool.stopping.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match queue::keep_daily_copy(&pool.ctx).await {
+            Ok(true) => tracing::info!("kept today's copy of the catalogue"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "today's copy of the catalogue could not be made"),
         }
     }
 }

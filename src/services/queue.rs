@@ -62,6 +62,11 @@ pub async fn append_logs(ctx: &Ctx, lines: &[NewLine]) -> Result<()> {
     Ok(())
 }
 
+/// Keeps today's copy of the catalogue beside it; see [`db::Db::keep_daily_copy`].
+pub async fn keep_daily_copy(ctx: &Ctx) -> Result<bool> {
+    ctx.db.keep_daily_copy().await
+}
+
 /// Makes the private folder (0700) that one attempt of a job may spool into.
 pub async fn make_scratch(ctx: &Ctx, job: &Job) -> Result<PathBuf> {
     let path = ctx.scratch_root().join(format!("{}-{}", job.id, job.attempt));
