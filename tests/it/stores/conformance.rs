@@ -79,7 +79,7 @@ async fn an_empty_object_is_an_object() {
 #[tokio::test]
 async fn ranges_are_read_from_the_start_the_middle_and_the_tail() {
     on_every_store(|store| async move {
-        let content: Vec<u8> = (0..3 * PIECE + 77).map(|at| (at * 31 >> 3) as u8).collect();
+        let content: Vec<u8> = (0..3 * PIECE + 77).map(|at| ((at * 31) >> 3) as u8).collect();
         store.put("o", bytes(content.clone())).await.unwrap();
         let size = content.len();
         for (start, end) in [(0, 1), (0, size), (5, 9), (PIECE - 1, 2 * PIECE + 1), (size - 7, size), (size - 7, size + 1000)] {
