@@ -1,0 +1,66 @@
+//! Trying a connection, stored or not yet.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{extract::State, response::Html};
+
+use super::form;
+use crate::{
+    domain::{database::Probe, ids::DatabaseId, permissions::Permission},
+    error::Error,
+    services::{
+        Ctx,
+        databases::{self, DatabaseInput},
+    },
+    web::{
+        envelope::{self, Envelope},
+        error::{Failure, message},
+        extract::{Body, Form, Id, User},
+        filters,
+        html::render,
+    },
+};
+
+/// What the probe found, or why it failed, as a part of the form's page.
+#[derive(Template)]
+#[template(path = "parts/probe.html")]
+struct Outcome {
+    outcome: Result<Probe, Error>,
+}
+
+/// Connects to a configured database and looks around; changes nothing.
+#[utoipa::path(post, path = "/api/databases/{id}/test-connection", tag = "databases", params(("id" = DatabaseId, Path)),
+    responses((status = 200, body = Envelope<Probe>)))]
+pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Envelope<Probe>, Failure> {
+    Ok(envelope::ok(databases::test(&ctx, &user, id).await?))
+}
+
+/// Connects with settings that are not stored.
+#[utoipa::path(post, path = "/api/databases/test-connection", tag = "databases", request_body = DatabaseInput,
+    responses((status = 200, body = Envelope<Probe>)))]
+pub async fn api_unsaved(
+    State(ctx): State<Arc<Ctx>>,
+    user: User,
+    Body(input): Body<DatabaseInput>,
+) -> Result<Envelope<Probe>, Failure> {
+    Ok(envelope::ok(databases::test_input(&ctx, &user, input, None).await?))
+}
+
+/// POST /databases/test: the form's test button. Secrets left blank are taken from the database being edited.
+pub async fn form_part(State(ctx): State<Arc<Ctx>>, user: User, form: Form) -> Result<Html<String>, Failure> {
+    user.require(Permission::Configure)?;
+    let existing = form.parse::<DatabaseId>("id")?;
+    let outcome = match form::read(&form) {
+        Ok(input) => databases::test_input(&ctx, &user, input, existing).await,
+        Err(error) => Err(error),
+    };
+    Ok(render(&ctx, &Outcome { outcome })?)
+}
+
+/// POST /databases/{id}/test: the button on the database's page.
+pub async fn stored_part(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Html<String>, Failure> {
+    user.require(Permission::RunBackups)?;
+    let outcome = databases::test(&ctx, &user, id).await;
+    Ok(render(&ctx, &Outcome { outcome })?)
+}

@@ -1,0 +1,5 @@
+//! The event streams.
+
+pub mod api;
+pub mod changes;
+pub mod follow;

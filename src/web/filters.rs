@@ -1,0 +1,136 @@
+//! How values are written in pages: sizes, counts, times, states.
+
+use std::fmt::Display;
+
+use askama::{Result, Values, filters::Safe, get_value};
+use chrono_tz::Tz;
+
+use crate::domain::time::Moment;
+
+/// `1.2 GB`: powers of 1000, three digits.
+#[askama::filter_fn]
+pub fn bytes(size: &u64, _: &dyn Values) -> Result<String> {
+    Ok(size_text(*size))
+}
+
+/// `1,204,511`.
+#[askama::filter_fn]
+pub fn count<N: Display>(number: N, _: &dyn Values) -> Result<String> {
+    Ok(grouped(&number.to_string()))
+}
+
+/// `850 ms`, `6.1 s`, `4 min 12 s`, `2 h 5 min`, from milliseconds.
+#[askama::filter_fn]
+pub fn duration(ms: &u64, _: &dyn Values) -> Result<String> {
+    Ok(duration_text(*ms))
+}
+
+/// `16 Nov 2026, 14:30:22` in the configured zone, as a `time` element.
+#[askama::filter_fn]
+pub fn at(moment: &Moment, values: &dyn Values) -> Result<Safe<String>> {
+    let zone = get_value::<Tz>(values, "tz")?;
+    Ok(Safe(format!(r#"<time datetime="{moment}" title="{}">{}</time>"#, long(*moment, zone), short(*moment, zone))))
+}
+
+/// `12 minutes ago`; the script keeps it fresh, the title has the exact time.
+#[askama::filter_fn]
+pub fn ago(moment: &Moment, values: &dyn Values) -> Result<Safe<String>> {
+    let zone = get_value::<Tz>(values, "tz")?;
+    let text = ago_text(Moment::now().since(*moment));
+    Ok(Safe(format!(r#"<time datetime="{moment}" data-relative title="{}">{text}</time>"#, long(*moment, zone))))
+}
+
+/// `14:30:22.104` in the configured zone.
+#[askama::filter_fn]
+pub fn clock(moment: &Moment, values: &dyn Values) -> Result<String> {
+    let zone = get_value::<Tz>(values, "tz")?;
+    Ok(moment.utc().with_timezone(zone).format("%H:%M:%S%.3f").to_string())
+}
+
+fn long(moment: Moment, zone: &Tz) -> String {
+    moment.utc().with_timezone(zone).format("%A %-d %B %Y, %H:%M:%S %Z").to_string()
+}
+
+fn short(moment: Moment, zone: &Tz) -> String {
+    moment.utc().with_timezone(zone).format("%-d %b %Y, %H:%M:%S").to_string()
+}
+
+pub fn size_text(size: u64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    if size < 1000 {
+        return if size == 1 { "1 byte".into() } else { format!("{size} bytes") };
+    }
+    let (mut value, mut unit) = (size as f64, 0);
+    // 999.5 and above would be written as 1000 of this unit.
+    while value >= 999.5 && unit < UNITS.len() - 1 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+pub fn duration_text(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..=59 => format!("{:.1} s", ms as f64 / 1000.0),
+        60..=3599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..=86399 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86400, seconds % 86400 / 3600),
+    }
+}
+
+fn ago_text(ms: u64) -> String {
+    match ms / 1000 {
+        0..10 => "just now".to_owned(),
+        s @ 10..60 => format!("{s} sec. ago"),
+        s @ 60..3600 => format!("{} min. ago", s / 60),
+        s @ 3600..86400 => format!("{} hr. ago", s / 3600),
+        s if s < 172_800 => "yesterday".to_owned(),
+        s => format!("{} days ago", s / 86400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short_and_honest() {
+        for (size, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1.00 kB"),
+            (9_999, "10.0 kB"),
+            (267_400_000, "267 MB"),
+            (999_600, "1.00 MB"),
+            (84_200_000_000, "84.2 GB"),
+            (u64::MAX, "18447 PB"),
+        ] {
+            assert_eq!(size_text(size), text);
+        }
+    }
+
+    #[test]
+    fn durations_and_counts_read_as_a_person_says_them() {
+        for (ms, text) in [(850, "850 ms"), (6_100, "6.1 s"), (252_000, "4 min 12 s"), (7_500_000, "2 h 5 min"), (180_000_000, "2 d 2 h")] {
+            assert_eq!(duration_text(ms), text);
+        }
+        for (number, text) in [("0", "0"), ("999", "999"), ("1000", "1,000"), ("1204511", "1,204,511")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+// Small comforts on top of pages that work without them: relative times, theme, jump box, copy buttons, upload progress, live logs.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  root.classList.add("js");
+  const all = (selector, within = document) => Array.from(within.querySelectorAll(selector));
+
+  // ---- times: "3 min ago", kept fresh ----
+  const units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+  const freshen = () => all("time[data-relative]").forEach((time) => {
+    const seconds = (new Date(time.dateTime) - Date.now()) / 1000;
+    const unit = units.find(([, size]) => Math.abs(seconds) >= size);
+    time.textContent = unit ? relative.format(Math.trunc(seconds / unit[1]), unit[0]) : Math.abs(seconds) < 10 ? "just now" : relative.format(Math.trunc(seconds), "second");
+  });
+  setInterval(freshen, 15000);
+
+  // ---- theme: system, light, dark ----
+  const showTheme = () => all("[data-set-theme]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.setTheme === (root.dataset.theme || "system"))));
+  const setTheme = (theme) => {
+    root.dataset.theme = theme;
+    document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
+    showTheme();
+  };
+
+  // ---- jump box ----
+  const jump = document.getElementById("jump");
+  const openJump = () => {
+    if (!jump || jump.open) return;
+    jump.showModal();
+    const input = jump.querySelector("input");
+    input.value = "";
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const moveInJump = (event) => {
+    const links = all("li a", jump);
+    if (!links.length) return;
+    const here = links.findIndex((link) => link.classList.contains("here"));
+    if (event.key === "Enter") {
+      event.preventDefault();
+      links[Math.max(here, 0)].click();
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      const next = (here + (event.key === "ArrowDown" ? 1 : -1) + links.length) % links.length;
+      links.forEach((link, i) => link.classList.toggle("here", i === next));
+      links[next].scrollIntoView({ block: "nearest" });
+    }
+  };
+
+  // ---- clicks ----
+  document.addEventListener("click", (event) => {
+    const theme = event.target.closest("[data-set-theme]");
+    if (theme) {
+      event.preventDefault();
+      setTheme(theme.dataset.setTheme);
+    }
+    if (event.target.closest("[data-open-jump]")) {
+      event.preventDefault();
+      openJump();
+    }
+    if (event.target === jump) jump.close();
+    const copy = event.target.closest("[data-copy]");
+    if (copy) copyText(copy);
+  });
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      openJump();
+    } else if (jump && jump.open) moveInJump(event);
+  });
+
+  const copyText = async (button) => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.classList.add("copied");
+      setTimeout(() => button.classList.remove("copied"), 1500);
+    } catch {
+      // Without permission (or without https) the text next to the button is selected instead.
+      getSelection().selectAllChildren(button.parentElement);
+    }
+  };
+
+  // ---- dangerous buttons wait for the typed name ----
+  const watchConfirmations = () => all("input[data-confirm]").forEach((input) => {
+    const button = input.form && input.form.querySelector("[data-confirmed]");
+    const check = () => button && (button.disabled = input.value.trim() !== input.dataset.confirm);
+    input.addEventListener("input", check);
+    check();
+  });
+
+  // ---- filters act on change ----
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("form[data-auto] select, form[data-auto] input[type=date], form[data-auto] input[type=radio]")) event.target.form.requestSubmit();
+  });
+
+  // ---- upload progress ----
+  const watchUploads = () => all("form[data-upload]").forEach((form) => form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const bar = form.querySelector("progress"), text = form.querySelector("[data-upload-text]"), button = form.querySelector("button");
+    const request = new XMLHttpRequest();
+    const failed = (message) => {
+      text.textContent = message;
+      button.disabled = false;
+      bar.hidden = true;
+    };
+    request.upload.addEventListener("progress", (sent) => {
+      bar.max = sent.total;
+      bar.value = sent.loaded;
+      text.textContent = `${Math.floor((sent.loaded / sent.total) * 100)}% sent`;
+    });
+    request.addEventListener("load", () => {
+      let answer = {};
+      try { answer = JSON.parse(request.responseText); } catch { /* not JSON: the status says enough */ }
+      if (answer.success) location.assign(`/restore/new?upload=${encodeURIComponent(answer.data.id)}`);
+      else failed((answer.error && [answer.error.message, answer.error.details && answer.error.details.hint].filter(Boolean).join(": ")) || `The upload was refused (${request.status}).`);
+    });
+    request.addEventListener("error", () => failed("The connection broke. Nothing was kept; try again."));
+    request.open("POST", "/api/restores/upload");
+    bar.hidden = false;
+    button.disabled = true;
+    request.send(new FormData(form));
+  }));
+
+  // ---- live logs: no line twice after a reconnect; stay at the end unless the reader scrolled up ----
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    const id = event.detail.lastEventId;
+    if (event.detail.type === "log" && id && document.getElementById(`log-${id}`)) event.preventDefault();
+  });
+  const toEnd = (log) => { log.scrollTop = log.scrollHeight; };
+  document.addEventListener("htmx:sseMessage", () => all(".log[data-follow]").forEach((log) => {
+    if (log.scrollHeight - log.scrollTop - log.clientHeight < 120) toEnd(log);
+  }));
+
+  // ---- errors of htmx requests ----
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    // Our error answers are fragments that say what went wrong: show them where the answer would have gone.
+    if (event.detail.xhr.status >= 400 && event.detail.xhr.getResponseHeader("X-Fragment")) event.detail.shouldSwap = true;
+  });
+  document.addEventListener("htmx:sendError", () => {
+    const toast = document.getElementById("toast");
+    toast.textContent = "";
+    const note = document.createElement("p");
+    note.className = "notice bad";
+    note.textContent = "DBSnap cannot be reached. Check that it is running and try again.";
+    toast.append(note);
+  });
+
+  document.addEventListener("htmx:afterSettle", freshen);
+  document.addEventListener("DOMContentLoaded", () => {
+    freshen();
+    showTheme();
+    watchConfirmations();
+    watchUploads();
+    all(".log[data-follow]").forEach(toEnd);
+  });
+})();
