@@ -1,1 +1,30 @@
-//! Server-rendered pages and the JSON API.
+//! Server-rendered pages and the JSON API: both are thin, and call the same services.
+//!
+//! `router` is the table of contents. A folder is a noun, a file an action; its page and its JSON handler stand side by side.
+//! No business rule and no SQL lives here.
+
+pub mod account;
+pub mod assets;
+pub mod audit;
+pub mod backups;
+pub mod databases;
+pub mod disposition;
+pub mod engines;
+pub mod envelope;
+pub mod error;
+pub mod events;
+pub mod extract;
+pub mod filters;
+pub mod forms;
+pub mod html;
+pub mod jobs;
+pub mod middleware;
+mod document;
+pub mod pager;
+pub mod restores;
+mod router;
+pub mod state;
+pub mod stores;
+pub mod system;
+
+pub use router::{Entry, document as openapi, entries, router};

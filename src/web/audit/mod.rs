@@ -1,0 +1,3 @@
+//! The audit trail: page and API.
+
+pub mod list;

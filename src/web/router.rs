@@ -1,0 +1,217 @@
+//! The table of contents of the product: every address, then what each request passes through.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode},
+    middleware::{from_fn, from_fn_with_state},
+    routing::{MethodRouter, get, post},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, predicate::{NotForContentType, Predicate, SizeAbove}},
+};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    account, assets, audit, backups, databases, document as openapi_document, engines, error::Failure, events, jobs, middleware, restores, stores, system,
+};
+use crate::{
+    error::{Error, Result},
+    services::Ctx,
+};
+
+/// Largest form or JSON body, bytes. Uploads have their own limit.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+type Routes = OpenApiRouter<Arc<Ctx>>;
+
+/// Addresses with their methods.
+type Table = Vec<(&'static str, Vec<(Method, MethodRouter<Arc<Ctx>>)>)>;
+
+/// One address of the product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub method: Method,
+    pub path: String,
+    /// Reached without a session.
+    pub public: bool,
+}
+
+/// Addresses under /api, for programs. All are in the OpenAPI document by construction.
+fn api() -> Routes {
+    Routes::with_openapi(openapi_document::base())
+        // databases
+        .routes(routes!(databases::list::api, databases::create::api))
+        .routes(routes!(databases::test_connection::api_unsaved))
+        .routes(routes!(databases::show::api, databases::update::api, databases::delete::api))
+        .routes(routes!(databases::test_connection::api))
+        .routes(routes!(engines::list))
+        // backups
+        .routes(routes!(backups::list::api, backups::start::api))
+        .routes(routes!(backups::show::api, backups::delete::api))
+        .routes(routes!(backups::download::api))
+        .routes(routes!(backups::logs::api))
+        .routes(routes!(backups::tables::api))
+        .routes(routes!(backups::verify::api))
+        .routes(routes!(backups::cancel::api))
+        .routes(routes!(backups::pin::api_pin, backups::pin::api_unpin))
+        // restores
+        .routes(routes!(restores::list::api, restores::start::api))
+        .routes(routes!(restores::upload::api).map(|upload| upload.layer(DefaultBodyLimit::disable())))
+        .routes(routes!(restores::show::api))
+        .routes(routes!(restores::logs::api))
+        .routes(routes!(restores::cancel::api))
+        // jobs
+        .routes(routes!(jobs::list::api))
+        .routes(routes!(jobs::show::api))
+        .routes(routes!(jobs::logs::api))
+        .routes(routes!(jobs::cancel::api))
+        .routes(routes!(jobs::retry::api))
+        // stores
+        .routes(routes!(stores::list::api))
+        .routes(routes!(stores::show::api))
+        .routes(routes!(stores::test::api))
+        .routes(routes!(stores::objects::api))
+        // accounts
+        .routes(routes!(account::users::api))
+        .routes(routes!(account::sessions::api_list))
+        .routes(routes!(account::sessions::api_revoke))
+        .routes(routes!(account::keys::api_list, account::keys::api_create))
+        .routes(routes!(account::keys::api_delete))
+        .routes(routes!(audit::list::api))
+        // the product itself
+        .routes(routes!(system::status::api))
+        .routes(routes!(system::settings::api_get, system::settings::api_put))
+        .routes(routes!(system::stats::api))
+        .routes(routes!(system::maintenance::api))
+        .routes(routes!(events::api::stream))
+}
+
+/// Addresses under /api that need no session.
+fn public_api() -> Routes {
+    Routes::default()
+        .routes(routes!(system::health::live))
+        .routes(routes!(system::health::ready))
+        .routes(routes!(engines::openapi))
+}
+
+/// Pages and their forms.
+fn pages() -> Table {
+    let unlimited = DefaultBodyLimit::disable;
+    vec![
+        ("/", vec![(Method::GET, get(system::dashboard::page))]),
+        ("/databases", vec![(Method::GET, get(databases::list::page)), (Method::POST, post(databases::create::submit))]),
+        ("/databases/new", vec![(Method::GET, get(databases::create::page))]),
+        ("/databases/test", vec![(Method::POST, post(databases::test_connection::form_part))]),
+        ("/databases/{id}", vec![(Method::GET, get(databases::show::page)), (Method::POST, post(databases::update::submit))]),
+        ("/databases/{id}/edit", vec![(Method::GET, get(databases::update::page))]),
+        ("/databases/{id}/test", vec![(Method::POST, post(databases::test_connection::stored_part))]),
+        ("/databases/{id}/backup", vec![(Method::POST, post(databases::show::back_up))]),
+        ("/databases/{id}/delete", vec![(Method::POST, post(databases::delete::submit))]),
+        ("/backups", vec![(Method::GET, get(backups::list::page))]),
+        ("/backups/{id}", vec![(Method::GET, get(backups::show::page))]),
+        ("/backups/{id}/cancel", vec![(Method::POST, post(backups::cancel::submit))]),
+        ("/backups/{id}/verify", vec![(Method::POST, post(backups::verify::submit))]),
+        ("/backups/{id}/pin", vec![(Method::POST, post(backups::pin::submit))]),
+        ("/backups/{id}/delete", vec![(Method::POST, post(backups::delete::submit))]),
+        ("/restores", vec![(Method::GET, get(restores::list::page)), (Method::POST, post(restores::start::submit))]),
+        ("/restores/{id}", vec![(Method::GET, get(restores::show::page))]),
+        ("/restores/{id}/cancel", vec![(Method::POST, post(restores::cancel::submit))]),
+        ("/restore/new", vec![(Method::GET, get(restores::wizard::page))]),
+        ("/restore/plan", vec![(Method::POST, post(restores::wizard::check))]),
+        ("/restore/upload", vec![(Method::POST, post(restores::upload::submit).layer(unlimited()))]),
+        ("/jobs", vec![(Method::GET, get(jobs::list::page))]),
+        ("/jobs/{id}", vec![(Method::GET, get(jobs::show::page))]),
+        ("/jobs/{id}/live", vec![(Method::GET, get(jobs::live::stream))]),
+        ("/jobs/{id}/cancel", vec![(Method::POST, post(jobs::cancel::submit))]),
+        ("/jobs/{id}/retry", vec![(Method::POST, post(jobs::retry::submit))]),
+        ("/audit", vec![(Method::GET, get(audit::list::page))]),
+        ("/settings", vec![(Method::GET, get(system::settings::page)), (Method::POST, post(system::settings::submit))]),
+        ("/settings/maintenance", vec![(Method::POST, post(system::maintenance::submit))]),
+        ("/account", vec![(Method::GET, get(account::show::page))]),
+        ("/account/password", vec![(Method::POST, post(account::password::submit))]),
+        ("/account/sessions/{id}/revoke", vec![(Method::POST, post(account::sessions::submit_revoke))]),
+        ("/account/keys", vec![(Method::POST, post(account::keys::submit_create))]),
+        ("/account/keys/{id}/delete", vec![(Method::POST, post(account::keys::submit_delete))]),
+        ("/logout", vec![(Method::POST, post(account::logout::submit))]),
+        ("/jump", vec![(Method::GET, get(system::jump::page))]),
+        ("/live", vec![(Method::GET, get(events::changes::stream))]),
+    ]
+}
+
+/// What is reached without a session.
+fn public_pages() -> Table {
+    vec![
+        ("/setup", vec![(Method::GET, get(account::setup::page)), (Method::POST, post(account::setup::submit))]),
+        ("/login", vec![(Method::GET, get(account::login::page)), (Method::POST, post(account::login::submit))]),
+        ("/theme", vec![(Method::GET, get(system::theme::set))]),
+        ("/static/{*name}", vec![(Method::GET, get(assets::serve))]),
+    ]
+}
+
+/// The whole product as a router. Errors when BASE_URL cannot be an origin.
+pub fn router(ctx: Arc<Ctx>) -> Result<Router> {
+    let add = |router: Router<Arc<Ctx>>, table: Table| {
+        table.into_iter().flat_map(|(path, methods)| methods.into_iter().map(move |(_, method)| (path, method))).fold(
+            router,
+            |router, (path, method)| router.route(path, method),
+        )
+    };
+    let private = add(api().into(), pages()).route_layer(from_fn(middleware::identity::require));
+    let public = add(public_api().into(), public_pages());
+    let csrf = middleware::csrf::layer(ctx.config.base_url.as_ref())?;
+    // Each `layer` goes around those above it.
+    let router = private
+        .merge(public)
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(csrf)
+        .layer(CatchPanicLayer::custom(middleware::panics::answer))
+        .layer(from_fn_with_state(Arc::clone(&ctx), middleware::errors::answer))
+        .layer(from_fn_with_state(Arc::clone(&ctx), middleware::identity::find))
+        .layer(compression())
+        .layer(from_fn(middleware::headers::add))
+        .layer(from_fn(middleware::request::trace));
+    Ok(router.with_state(ctx))
+}
+
+/// The OpenAPI document of everything under /api.
+pub fn document() -> OpenApi {
+    let mut document = api().to_openapi();
+    document.merge(public_api().to_openapi());
+    openapi_document::finish(document)
+}
+
+/// Every address with its methods, for the tests that walk them all.
+pub fn entries() -> Vec<Entry> {
+    let paged = |table: Table, public| {
+        table
+            .into_iter()
+            .flat_map(move |(path, methods)| methods.into_iter().map(move |(method, _)| Entry { method, path: path.to_owned(), public }))
+    };
+    let documented = |routes: Routes, public| openapi_document::operations(&routes.to_openapi()).into_iter().map(move |(method, path)| Entry { method, path, public });
+    documented(api(), false).chain(documented(public_api(), true)).chain(paged(pages(), false)).chain(paged(public_pages(), true)).collect()
+}
+
+/// Text is compressed; artifacts, which are already, and event streams, which must not wait, are not.
+fn compression() -> CompressionLayer<impl Predicate> {
+    CompressionLayer::new().compress_when(
+        SizeAbove::new(1024)
+            .and(NotForContentType::const_new("text/event-stream"))
+            .and(NotForContentType::const_new("application/octet-stream")),
+    )
+}
+
+async fn not_found(request: axum::extract::Request) -> Failure {
+    Error::not_found(format_args!("the address {}", request.uri().path())).hint("check the address, or start at /").into()
+}
+
+async fn wrong_method(request: axum::extract::Request) -> (StatusCode, Failure) {
+    let error = Error::validation(format!("{} does not take {}", request.uri().path(), request.method()));
+    (StatusCode::METHOD_NOT_ALLOWED, error.hint("see /api/openapi.json for what it takes").into())
+}

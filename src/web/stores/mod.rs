@@ -1,0 +1,6 @@
+//! Stores: API.
+
+pub mod list;
+pub mod objects;
+pub mod show;
+pub mod test;
