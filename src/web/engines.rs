@@ -4,7 +4,7 @@ use axum::Json;
 use serde_json::Value;
 
 use super::{
-    envelope::{self, Envelope},
+    envelope::{self, Envelope, Open},
     error::Failure,
     extract::User,
 };
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Engines with their connection fields, dump and restore options, restore modes and dump formats.
-#[utoipa::path(get, path = "/api/engines", tag = "engines", responses((status = 200, body = Envelope<Vec<Value>>)))]
+#[utoipa::path(get, path = "/api/engines", tag = "engines", responses((status = 200, body = Envelope<Vec<Open>>)))]
 pub async fn list(user: User) -> Result<Envelope<Vec<Value>>, Failure> {
     user.require(Permission::View)?;
     let infos = engines::registry().iter().map(|engine| serde_json::to_value(engine.info()));
@@ -24,7 +24,7 @@ pub async fn list(user: User) -> Result<Envelope<Vec<Value>>, Failure> {
 }
 
 /// The OpenAPI document of this API, generated from its code.
-#[utoipa::path(get, path = "/api/openapi.json", tag = "system", responses((status = 200, body = Value)))]
+#[utoipa::path(get, path = "/api/openapi.json", tag = "system", responses((status = 200, body = Open)))]
 pub async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     Json(super::openapi())
 }

@@ -108,8 +108,18 @@ pub fn accepted<T: Serialize>(data: T) -> (StatusCode, Envelope<T>) {
     (StatusCode::ACCEPTED, ok(data))
 }
 
+/// The data of an answer that has none.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Nothing {}
+
+/// An object whose keys depend on the engine or the version.
+#[derive(Debug, Serialize, serde::Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct Open(pub serde_json::Map<String, serde_json::Value>);
+
 /// 200 without data.
-pub fn done() -> Envelope<()> {
+pub fn done() -> Envelope<Nothing> {
     Envelope { success: true, data: None, meta: Meta::now() }
 }
 

@@ -7,10 +7,44 @@ use chrono_tz::Tz;
 
 use crate::domain::time::Moment;
 
+/// A number, however often it is borrowed: templates borrow what they pass on.
+pub trait Figure {
+    fn figure(&self) -> u64;
+}
+
+impl Figure for u64 {
+    fn figure(&self) -> u64 {
+        *self
+    }
+}
+
+impl<T: Figure> Figure for &T {
+    fn figure(&self) -> u64 {
+        (**self).figure()
+    }
+}
+
+/// A moment, however often it is borrowed.
+pub trait Instant {
+    fn instant(&self) -> Moment;
+}
+
+impl Instant for Moment {
+    fn instant(&self) -> Moment {
+        *self
+    }
+}
+
+impl<T: Instant> Instant for &T {
+    fn instant(&self) -> Moment {
+        (**self).instant()
+    }
+}
+
 /// `1.2 GB`: powers of 1000, three digits.
 #[askama::filter_fn]
-pub fn bytes(size: &u64, _: &dyn Values) -> Result<String> {
-    Ok(size_text(*size))
+pub fn bytes<N: Figure>(size: N, _: &dyn Values) -> Result<String> {
+    Ok(size_text(size.figure()))
 }
 
 /// `1,204,511`.
@@ -21,28 +55,31 @@ pub fn count<N: Display>(number: N, _: &dyn Values) -> Result<String> {
 
 /// `850 ms`, `6.1 s`, `4 min 12 s`, `2 h 5 min`, from milliseconds.
 #[askama::filter_fn]
-pub fn duration(ms: &u64, _: &dyn Values) -> Result<String> {
-    Ok(duration_text(*ms))
+pub fn duration<N: Figure>(ms: N, _: &dyn Values) -> Result<String> {
+    Ok(duration_text(ms.figure()))
 }
 
 /// `16 Nov 2026, 14:30:22` in the configured zone, as a `time` element.
 #[askama::filter_fn]
-pub fn at(moment: &Moment, values: &dyn Values) -> Result<Safe<String>> {
+pub fn at<M: Instant>(moment: M, values: &dyn Values) -> Result<Safe<String>> {
+    let moment = moment.instant();
     let zone = get_value::<Tz>(values, "tz")?;
-    Ok(Safe(format!(r#"<time datetime="{moment}" title="{}">{}</time>"#, long(*moment, zone), short(*moment, zone))))
+    Ok(Safe(format!(r#"<time datetime="{moment}" title="{}">{}</time>"#, long(moment, zone), short(moment, zone))))
 }
 
 /// `12 minutes ago`; the script keeps it fresh, the title has the exact time.
 #[askama::filter_fn]
-pub fn ago(moment: &Moment, values: &dyn Values) -> Result<Safe<String>> {
+pub fn ago<M: Instant>(moment: M, values: &dyn Values) -> Result<Safe<String>> {
+    let moment = moment.instant();
     let zone = get_value::<Tz>(values, "tz")?;
-    let text = ago_text(Moment::now().since(*moment));
-    Ok(Safe(format!(r#"<time datetime="{moment}" data-relative title="{}">{text}</time>"#, long(*moment, zone))))
+    let text = ago_text(Moment::now().since(moment));
+    Ok(Safe(format!(r#"<time datetime="{moment}" data-relative title="{}">{text}</time>"#, long(moment, zone))))
 }
 
 /// `14:30:22.104` in the configured zone.
 #[askama::filter_fn]
-pub fn clock(moment: &Moment, values: &dyn Values) -> Result<String> {
+pub fn clock<M: Instant>(moment: M, values: &dyn Values) -> Result<String> {
+    let moment = moment.instant();
     let zone = get_value::<Tz>(values, "tz")?;
     Ok(moment.utc().with_timezone(zone).format("%H:%M:%S%.3f").to_string())
 }

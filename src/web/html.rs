@@ -1,5 +1,7 @@
 //! What every page shares: its frame, and how a template becomes an answer.
 
+use std::any::Any;
+
 use askama::Template;
 use axum::{
     extract::FromRequestParts,
@@ -140,7 +142,7 @@ pub fn theme(headers: &HeaderMap) -> &'static str {
 
 /// Writes a page or a part of one. Times in it are shown in the configured time zone.
 pub fn render(ctx: &Ctx, template: &impl Template) -> Result<Html<String>> {
-    template.render_with_values(&("tz", ctx.config.tz)).map(Html).context(Kind::Internal, || "writing the page".into())
+    template.render_with_values(&("tz", &ctx.config.tz as &dyn Any)).map(Html).context(Kind::Internal, || "writing the page".into())
 }
 
 /// The user agent of a request, for the list of sessions.

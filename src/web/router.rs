@@ -14,7 +14,10 @@ use tower_http::{
     compression::{CompressionLayer, predicate::{NotForContentType, Predicate, SizeAbove}},
 };
 use utoipa::openapi::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use super::{
     account, assets, audit, backups, databases, document as openapi_document, engines, error::Failure, events, jobs, middleware, restores, stores, system,
@@ -61,7 +64,7 @@ fn api() -> Routes {
         .routes(routes!(backups::pin::api_pin, backups::pin::api_unpin))
         // restores
         .routes(routes!(restores::list::api, restores::start::api))
-        .routes(routes!(restores::upload::api).map(|upload| upload.layer(DefaultBodyLimit::disable())))
+        .routes(routes!(restores::upload::api).layer(DefaultBodyLimit::disable()))
         .routes(routes!(restores::show::api))
         .routes(routes!(restores::logs::api))
         .routes(routes!(restores::cancel::api))
@@ -194,7 +197,7 @@ pub fn entries() -> Vec<Entry> {
             .into_iter()
             .flat_map(move |(path, methods)| methods.into_iter().map(move |(method, _)| Entry { method, path: path.to_owned(), public }))
     };
-    let documented = |routes: Routes, public| openapi_document::operations(&routes.to_openapi()).into_iter().map(move |(method, path)| Entry { method, path, public });
+    let documented = |mut routes: Routes, public| openapi_document::operations(&routes.to_openapi()).into_iter().map(move |(method, path)| Entry { method, path, public });
     documented(api(), false).chain(documented(public_api(), true)).chain(paged(pages(), false)).chain(paged(public_pages(), true)).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     services::{Ctx, backup},
     web::{
-        envelope::{self, Envelope},
+        envelope::{self, Envelope, Nothing},
         error::Failure,
         extract::{Form, Id, User},
     },
@@ -17,8 +17,8 @@ use crate::{
 
 /// Deletes a backup: its files in the store, then its row. CONFLICT while it runs, is pinned, or is being restored.
 #[utoipa::path(delete, path = "/api/backups/{id}", tag = "backups", params(("id" = BackupId, Path)),
-    responses((status = 200, body = Envelope<()>)))]
-pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<BackupId>) -> Result<Envelope<()>, Failure> {
+    responses((status = 200, body = Envelope<Nothing>)))]
+pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<BackupId>) -> Result<Envelope<Nothing>, Failure> {
     backup::delete(&ctx, &user, id).await?;
     Ok(envelope::done())
 }

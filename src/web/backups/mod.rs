@@ -10,3 +10,10 @@ pub mod show;
 pub mod start;
 pub mod tables;
 pub mod verify;
+
+use crate::domain::{backup::Backup, time::Moment};
+
+/// The moment its data is of; until that is known, when it was asked for.
+pub fn moment(backup: &Backup) -> Moment {
+    backup.moment.unwrap_or(backup.created_at)
+}

@@ -37,7 +37,12 @@ struct Show {
     /// The job that makes it, while it runs.
     running: Option<Job>,
     lines: Vec<LogLine>,
-    level: Option<LogLevel>,
+    /// The page's own address.
+    here: String,
+    /// The last line the page has; the live stream goes on after it.
+    after: i64,
+    /// The log level chosen; empty for all.
+    level: &'static str,
     /// What has to be typed to delete it.
     confirm: String,
     store: String,
@@ -64,8 +69,11 @@ pub async fn page(
         None => None,
     };
     let lines = backup::logs(&ctx, &user, id, view.level, 0).await?;
+    let level = view.level.map_or("", LogLevel::as_str);
+    let here = format!("/backups/{id}");
+    let after = lines.last().map_or(0, |line| line.seq);
     let store = crate::services::stores::get(&ctx, &user, backup.store_id).await?.name;
     let layout = layout.titled(format!("Backup of {}", backup.database_name));
     let confirm = super::delete::confirmation(&backup);
-    Ok(render(&ctx, &Show { layout, backup, running, lines, level: view.level, confirm, store })?)
+    Ok(render(&ctx, &Show { layout, backup, running, lines, here, after, level, confirm, store })?)
 }

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     services::{Ctx, databases},
     web::{
-        envelope::{self, Envelope},
+        envelope::{self, Envelope, Nothing},
         error::Failure,
         extract::{Form, Id, User},
     },
@@ -17,8 +17,8 @@ use crate::{
 
 /// Removes a database. Its backups stay in the catalogue and in their stores.
 #[utoipa::path(delete, path = "/api/databases/{id}", tag = "databases", params(("id" = DatabaseId, Path)),
-    responses((status = 200, body = Envelope<()>)))]
-pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Envelope<()>, Failure> {
+    responses((status = 200, body = Envelope<Nothing>)))]
+pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Envelope<Nothing>, Failure> {
     databases::delete(&ctx, &user, id).await?;
     Ok(envelope::done())
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     web::{
         envelope::{self, Envelope},
-        error::{Failure, message},
+        error::Failure,
         extract::{Body, Form, Id, User},
         filters,
         html::render,

@@ -5,9 +5,12 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     extract::State,
     http::HeaderMap,
-    response::sse::{Event as Sent, KeepAlive, Sse},
+    response::{
+        IntoResponse, Response,
+        sse::{Event as Sent, KeepAlive, Sse},
+    },
 };
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -42,7 +45,7 @@ pub async fn stream(
     user: User,
     Query(query): Query<EventQuery>,
     headers: HeaderMap,
-) -> Result<Sse<BoxStream<'static, Result<Sent, Infallible>>>, Failure> {
+) -> Result<Response, Failure> {
     user.require(Permission::View)?;
     let events = match query.job {
         Some(id) => {
@@ -63,7 +66,7 @@ pub async fn stream(
             all.take_until(end).filter_map(|event| std::future::ready(event.ok().and_then(|event| sent(&event)))).boxed()
         }
     };
-    Ok(Sse::new(events.map(Ok).boxed()).keep_alive(KeepAlive::default()))
+    Ok(Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::default()).into_response())
 }
 
 fn told(id: JobId, happening: Happening) -> Event {

@@ -28,7 +28,12 @@ struct Show {
     layout: Layout,
     job: Job,
     lines: Vec<LogLine>,
-    level: Option<LogLevel>,
+    /// The page's own address.
+    here: String,
+    /// The last line the page has; the live stream goes on after it.
+    after: i64,
+    /// The log level chosen; empty for all.
+    level: &'static str,
 }
 
 /// One job.
@@ -48,8 +53,11 @@ pub async fn page(
 ) -> Result<Html<String>, Failure> {
     let job = jobs::get(&ctx, &user, id).await?;
     let lines = jobs::logs(&ctx, &user, id, query.level, 0).await?;
+    let level = query.level.map_or("", LogLevel::as_str);
+    let here = format!("/jobs/{id}");
+    let after = lines.last().map_or(0, |line| line.seq);
     let layout = layout.titled(format!("{} job {}", kind_word(job.kind), id.short()));
-    Ok(render(&ctx, &Show { layout, job, lines, level: query.level })?)
+    Ok(render(&ctx, &Show { layout, job, lines, here, after, level })?)
 }
 
 /// The kind at the start of a sentence.

@@ -30,7 +30,12 @@ struct Show {
     restore: Restore,
     running: Option<Job>,
     lines: Vec<LogLine>,
-    level: Option<LogLevel>,
+    /// The page's own address.
+    here: String,
+    /// The last line the page has; the live stream goes on after it.
+    after: i64,
+    /// The log level chosen; empty for all.
+    level: &'static str,
 }
 
 /// One restore.
@@ -54,6 +59,9 @@ pub async fn page(
         None => None,
     };
     let lines = restore::logs(&ctx, &user, id, query.level, 0).await?;
+    let level = query.level.map_or("", LogLevel::as_str);
+    let here = format!("/restores/{id}");
+    let after = lines.last().map_or(0, |line| line.seq);
     let layout = layout.titled(format!("Restore of {}", restore.source_label));
-    Ok(render(&ctx, &Show { layout, restore, running, lines, level: query.level })?)
+    Ok(render(&ctx, &Show { layout, restore, running, lines, here, after, level })?)
 }

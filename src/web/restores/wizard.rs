@@ -235,7 +235,7 @@ async fn source(ctx: &Ctx, user: &User, backup: Option<BackupId>, upload: Option
         return Ok(Source {
             backup: Some(id),
             upload: None,
-            moment: backup.moment.unwrap_or(backup.created_at),
+            moment: crate::web::backups::moment(&backup),
             label: backup.database_name,
             engine: backup.engine,
             database: backup.database_id,

@@ -10,7 +10,7 @@ use axum::{
 };
 
 use crate::{
-    domain::database::Settings,
+    domain::{database::Settings, fields::SettingsExt},
     error::Error,
     services::{
         Ctx, stores,
@@ -18,7 +18,7 @@ use crate::{
         system::{self, SystemStatus},
     },
     web::{
-        envelope::{self, Envelope},
+        envelope::{self, Envelope, Open},
         error::{Failure, message, status},
         extract::{Body, Form, User},
         filters,
@@ -34,20 +34,33 @@ struct Page {
     fields: Vec<FormField>,
     problem: Option<String>,
     about: SystemStatus,
-    stores: Vec<StoreView>,
+    stores: Vec<Place>,
+}
+
+/// A store's name and where it is.
+struct Place {
+    name: String,
+    place: String,
+}
+
+impl From<StoreView> for Place {
+    fn from(store: StoreView) -> Self {
+        let path = store.settings.text("path").map(str::to_owned);
+        Self { place: path.unwrap_or_else(|| store.kind_label.to_owned()), name: store.name }
+    }
 }
 
 /// The settings, with defaults filled in.
-#[utoipa::path(get, path = "/api/system/settings", tag = "system", responses((status = 200, body = Envelope<Settings>)))]
-pub async fn api_get(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Envelope<Settings>, Failure> {
-    Ok(envelope::ok(system::settings_get(&ctx, &user).await?))
+#[utoipa::path(get, path = "/api/system/settings", tag = "system", responses((status = 200, body = Envelope<Open>)))]
+pub async fn api_get(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Envelope<Open>, Failure> {
+    Ok(envelope::ok(Open(system::settings_get(&ctx, &user).await?)))
 }
 
 /// Changes settings; those not named stay.
-#[utoipa::path(put, path = "/api/system/settings", tag = "system", request_body = Settings,
-    responses((status = 200, body = Envelope<Settings>)))]
-pub async fn api_put(State(ctx): State<Arc<Ctx>>, user: User, Body(changes): Body<Settings>) -> Result<Envelope<Settings>, Failure> {
-    Ok(envelope::ok(system::settings_put(&ctx, &user, changes).await?))
+#[utoipa::path(put, path = "/api/system/settings", tag = "system", request_body = Open,
+    responses((status = 200, body = Envelope<Open>)))]
+pub async fn api_put(State(ctx): State<Arc<Ctx>>, user: User, Body(Open(changes)): Body<Open>) -> Result<Envelope<Open>, Failure> {
+    Ok(envelope::ok(Open(system::settings_put(&ctx, &user, changes).await?)))
 }
 
 /// GET /settings
@@ -73,7 +86,7 @@ async fn draw(ctx: &Ctx, user: &User, layout: Layout, settings: &Settings, error
         fields: forms::draw("", system::SETTINGS, settings, &[], problems),
         problem: error.map(message),
         about: system::status(ctx, user).await?,
-        stores: stores::list(ctx, user).await?,
+        stores: stores::list(ctx, user).await?.into_iter().map(Place::from).collect(),
     };
     Ok((error.map_or(StatusCode::OK, status), render(ctx, &page)?).into_response())
 }
