@@ -5,6 +5,7 @@
 
 mod accounts;
 mod architecture;
+mod browser;
 mod catalogue;
 mod cli;
 mod config;
@@ -14,3 +15,4 @@ mod jobs;
 mod pipeline;
 mod sqlite;
 mod stores;
+mod web;

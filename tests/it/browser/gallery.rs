@@ -1,0 +1,93 @@
+//! Every page, wide and narrow, light and dark: nothing is cut off or refused by the browser. Pictures go to target/screens.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::driver::{Browser, PHONE, WIDE};
+use crate::web::site::Site;
+
+/// A name that no layout expects.
+const LONG: &str = "warehouse-replica-of-the-north-european-fulfilment-centre-orders-and-returns-archive-2019-2026";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_installation_says_what_to_do_first() {
+    let site = Site::open().await;
+    let browser = Browser::open(&site.base).await;
+    for (name, path) in [
+        ("empty-overview", "/"),
+        ("empty-databases", "/databases"),
+        ("empty-backups", "/backups"),
+        ("empty-restores", "/restores"),
+        ("empty-source", "/restore/new"),
+        ("empty-jobs", "/jobs"),
+        ("empty-audit", "/audit"),
+    ] {
+        look_at(&browser, name, path).await;
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
+    let site = Site::open().await;
+    let shop = site.add_database("shop", 400).await;
+    let long = site.add_database(LONG, 20).await;
+    let lost = site.add_database("lost", 1).await;
+    let good = site.back_up(&shop).await;
+    site.back_up(&long).await;
+    let missing = site.api(Method::GET, &format!("/api/databases/{lost}"), Value::Null).await;
+    std::fs::remove_file(missing.json["data"]["settings"]["path"].as_str().unwrap()).unwrap();
+    let failed = site.back_up(&lost).await;
+    assert_eq!(failed["status"], "failed", "{failed}");
+    let good = good["id"].as_str().unwrap().to_owned();
+    let verify = site.api(Method::POST, &format!("/api/backups/{good}/verify"), Value::Null).await.id();
+    assert_eq!(site.wait(&format!("/api/jobs/{verify}")).await["status"], "completed");
+    let target = site.folder.path().join("restored.db");
+    let request = json!({"backupId": good, "databaseId": shop, "plan": {"mode": "new", "targetName": target}, "confirm": "restored.db"});
+    let restore = site.api(Method::POST, "/api/restores", request).await.id();
+    assert_eq!(site.wait(&format!("/api/restores/{restore}")).await["status"], "completed");
+
+    let browser = Browser::open(&site.base).await;
+    let (failed, long_page) = (failed["id"].as_str().unwrap(), format!("/databases/{long}"));
+    for (name, path) in [
+        ("overview", "/".to_owned()),
+        ("databases", "/databases".into()),
+        ("database", format!("/databases/{shop}")),
+        ("database-long", long_page),
+        ("database-new", "/databases/new?engine=sqlite".into()),
+        ("database-new-postgresql", "/databases/new?engine=postgresql".into()),
+        ("database-edit", format!("/databases/{shop}/edit")),
+        ("backups", "/backups".into()),
+        ("backups-none-match", "/backups?status=cancelled".into()),
+        ("backup", format!("/backups/{good}")),
+        ("backup-failed", format!("/backups/{failed}")),
+        ("restores", "/restores".into()),
+        ("restore", format!("/restores/{restore}")),
+        ("restore-source", "/restore/new".into()),
+        ("restore-target", format!("/restore/new?backup={good}")),
+        ("restore-plan", format!("/restore/new?backup={good}&database={shop}")),
+        ("jobs", "/jobs".into()),
+        ("job", format!("/jobs/{verify}")),
+        ("audit", "/audit".into()),
+        ("settings", "/settings".into()),
+        ("jump", "/jump?q=s".into()),
+        ("not-found", "/nowhere".into()),
+    ] {
+        look_at(&browser, name, &path).await;
+    }
+    browser.close().await;
+}
+
+async fn look_at(browser: &Browser, name: &str, path: &str) {
+    for (width, size) in [(WIDE, "wide"), (PHONE, "phone")] {
+        for colours in ["light", "dark"] {
+            browser.look(width, colours).await;
+            browser.go(path).await;
+            browser.wait("h1").await;
+            assert!(!browser.overflows().await, "{path} is wider than a window of {width} pixels");
+            browser.shoot(&format!("{name}-{size}-{colours}")).await;
+        }
+    }
+    let complaints: Vec<String> = browser.complaints().await.into_iter().filter(|line| !line.contains("404")).collect();
+    assert!(complaints.is_empty(), "{path}: {complaints:?}");
+}

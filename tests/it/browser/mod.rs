@@ -1,0 +1,5 @@
+//! The pages in a real browser: headless Chromium, driven by chromedriver.
+
+mod driver;
+mod gallery;
+mod journey;

@@ -1,0 +1,157 @@
+//! The real product on a free port over a private data directory, without the command line around it.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use dbsnap::{app, config::Config, jobs, services::Ctx, web};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect::Policy};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// A running site. Everything of it is gone when it is dropped.
+pub struct Site {
+    pub ctx: Arc<Ctx>,
+    pub base: String,
+    pub client: Client,
+    pub folder: TempDir,
+    _opened: app::Opened,
+}
+
+/// An answer of the API.
+pub struct Answer {
+    pub status: StatusCode,
+    pub json: Value,
+}
+
+impl Site {
+    /// Without sign-in: whoever asks is the administrator.
+    pub async fn open() -> Self {
+        Self::start(&[("AUTH_MODE", "none")]).await
+    }
+
+    /// With sign-in, set up by nobody yet.
+    pub async fn locked() -> Self {
+        Self::start(&[("AUTH_MODE", "password")]).await
+    }
+
+    pub async fn start(vars: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = vec![
+            ("ENCRYPTION_KEY".to_owned(), "a passphrase of the web tests, long enough".to_owned()),
+            ("DATABASE_PATH".to_owned(), folder.path().join("data/dbsnap.db").display().to_string()),
+            ("BACKUP_STORAGE_PATH".to_owned(), folder.path().join("data/backups").display().to_string()),
+        ];
+        all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let config = Config::from_vars(all, folder.path()).unwrap();
+        let opened = app::open(config).await.unwrap();
+        let ctx = Arc::clone(&opened.ctx);
+        jobs::start(Arc::clone(&ctx)).await.unwrap();
+        let router = web::router(Arc::clone(&ctx)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let stop = ctx.shutdown.clone();
+        tokio::spawn(async move {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await.unwrap();
+        });
+        let client = Client::builder().redirect(Policy::none()).cookie_store(true).build().unwrap();
+        Self { ctx, base, client, folder, _opened: opened }
+    }
+
+    pub fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.ask(Method::GET, path).send().await.unwrap()
+    }
+
+    /// The page's text; panics unless it was answered with 200.
+    pub async fn page(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        text
+    }
+
+    pub async fn submit(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        self.ask(Method::POST, path).form(form).send().await.unwrap()
+    }
+
+    /// Asks the API; `Value::Null` sends no body.
+    pub async fn api(&self, method: Method, path: &str, body: Value) -> Answer {
+        let mut request = self.ask(method, path);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path} did not answer JSON ({error}): {text}"));
+        Answer { status, json }
+    }
+
+    /// Adds a SQLite database of `rows` rows under this name. Returns its id.
+    pub async fn add_database(&self, name: &str, rows: u32) -> String {
+        let path = self.folder.path().join(format!("source-{}.db", uuid::Uuid::new_v4().simple()));
+        make_shop(&path, rows);
+        let input = json!({"name": name, "engine": "sqlite", "settings": {"path": path}});
+        let answer = self.api(Method::POST, "/api/databases", input).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
+        answer.id()
+    }
+
+    /// Backs the database up and waits for the end. Returns the backup.
+    pub async fn back_up(&self, database: &str) -> Value {
+        let answer = self.api(Method::POST, "/api/backups", json!({"databaseId": database})).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
+        self.wait(&format!("/api/backups/{}", answer.id())).await
+    }
+
+    /// Asks again until `data.status` is one of an end; panics after a minute.
+    pub async fn wait(&self, path: &str) -> Value {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let mut events = self.ctx.events.subscribe();
+        loop {
+            let data = self.api(Method::GET, path, Value::Null).await.json["data"].clone();
+            if !matches!(data["status"].as_str(), Some("queued" | "running")) {
+                return data;
+            }
+            // The next event, or the deadline, whichever is first.
+            if tokio::time::timeout_at(deadline, events.recv()).await.is_err() {
+                panic!("{path} did not end within a minute: {data}");
+            }
+        }
+    }
+}
+
+impl Answer {
+    pub fn id(&self) -> String {
+        self.json["data"]["id"].as_str().unwrap_or_else(|| panic!("no id in {}", self.json)).to_owned()
+    }
+
+    pub fn code(&self) -> &str {
+        self.json["error"]["code"].as_str().unwrap_or_default()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.ctx.shutdown.cancel();
+    }
+}
+
+/// A small shop as a SQLite file.
+pub fn make_shop(path: &Path, rows: u32) {
+    let shop = Connection::open(path).unwrap();
+    shop.execute_batch(
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+         CREATE TABLE orders (id INTEGER PRIMARY KEY, customer INTEGER REFERENCES customers (id), cents INTEGER NOT NULL);",
+    )
+    .unwrap();
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) ";
+    shop.execute(&format!("{fill} INSERT INTO customers SELECT i, 'customer ' || i FROM n"), [rows]).unwrap();
+    shop.execute(&format!("{fill} INSERT INTO orders SELECT i, i, i * 100 FROM n"), [rows]).unwrap();
+}
