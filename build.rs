@@ -43,7 +43,9 @@ fn npm_ci() {
             "npm ci could not fetch the front-end packages: check that the package registry can be reached.\n{}",
             String::from_utf8_lossy(&output.stderr)
         ),
-        Err(error) => panic!("npm is needed to fetch the front-end packages ({error}): install Node 18 or newer, such as `apt-get install npm`"),
+        Err(error) => {
+            panic!("npm is needed to fetch the front-end packages ({error}): install Node 18 or newer, such as `apt-get install npm`")
+        }
     }
 }
 

@@ -52,9 +52,8 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
 /// Every operation of a document.
 pub fn operations(document: &OpenApi) -> Vec<(Method, String)> {
     let mut document = document.clone();
-    let of_path = |(path, item): (&String, &mut PathItem)| {
-        of_item(item).into_iter().map(|(method, _)| (method, path.clone())).collect::<Vec<_>>()
-    };
+    let of_path =
+        |(path, item): (&String, &mut PathItem)| of_item(item).into_iter().map(|(method, _)| (method, path.clone())).collect::<Vec<_>>();
     document.paths.paths.iter_mut().flat_map(of_path).collect()
 }
 

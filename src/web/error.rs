@@ -13,7 +13,6 @@ use crate::error::{Error, Kind};
 /// An error as a response without a body yet.
 pub struct Failure(pub Error);
 
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self(error)

@@ -55,7 +55,8 @@ impl<S: Send + Sync, T: FromStr<Err = Error>> FromRequestParts<S> for Id<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let Path(text) = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await.map_err(|cause| invalid("the address", cause))?;
+        let Path(text) =
+            <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await.map_err(|cause| invalid("the address", cause))?;
         Ok(Self(text.parse()?))
     }
 }

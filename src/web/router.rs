@@ -11,7 +11,10 @@ use axum::{
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    compression::{CompressionLayer, predicate::{NotForContentType, Predicate, SizeAbove}},
+    compression::{
+        CompressionLayer,
+        predicate::{NotForContentType, Predicate, SizeAbove},
+    },
 };
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{
@@ -20,7 +23,8 @@ use utoipa_axum::{
 };
 
 use super::{
-    account, assets, audit, backups, databases, document as openapi_document, engines, error::Failure, events, jobs, middleware, restores, stores, system,
+    account, assets, audit, backups, databases, document as openapi_document, engines, error::Failure, events, jobs, middleware, restores,
+    stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -80,7 +84,8 @@ fn api() -> Routes {
         .routes(routes!(stores::test::api))
         .routes(routes!(stores::objects::api))
         // accounts
-        .routes(routes!(account::users::api))
+        .routes(routes!(account::users::api_list, account::users::api_create))
+        .routes(routes!(account::users::api_update, account::users::api_delete))
         .routes(routes!(account::sessions::api_list))
         .routes(routes!(account::sessions::api_revoke))
         .routes(routes!(account::keys::api_list, account::keys::api_create))
@@ -96,10 +101,7 @@ fn api() -> Routes {
 
 /// Addresses under /api that need no session.
 fn public_api() -> Routes {
-    Routes::default()
-        .routes(routes!(system::health::live))
-        .routes(routes!(system::health::ready))
-        .routes(routes!(engines::openapi))
+    Routes::default().routes(routes!(system::health::live)).routes(routes!(system::health::ready)).routes(routes!(engines::openapi))
 }
 
 /// Pages and their forms.
@@ -159,10 +161,10 @@ fn public_pages() -> Table {
 /// The whole product as a router. Errors when BASE_URL cannot be an origin.
 pub fn router(ctx: Arc<Ctx>) -> Result<Router> {
     let add = |router: Router<Arc<Ctx>>, table: Table| {
-        table.into_iter().flat_map(|(path, methods)| methods.into_iter().map(move |(_, method)| (path, method))).fold(
-            router,
-            |router, (path, method)| router.route(path, method),
-        )
+        table
+            .into_iter()
+            .flat_map(|(path, methods)| methods.into_iter().map(move |(_, method)| (path, method)))
+            .fold(router, |router, (path, method)| router.route(path, method))
     };
     let private = add(api().into(), pages()).route_layer(from_fn(middleware::identity::require));
     let public = add(public_api().into(), public_pages());
@@ -197,7 +199,9 @@ pub fn entries() -> Vec<Entry> {
             .into_iter()
             .flat_map(move |(path, methods)| methods.into_iter().map(move |(method, _)| Entry { method, path: path.to_owned(), public }))
     };
-    let documented = |mut routes: Routes, public| openapi_document::operations(&routes.to_openapi()).into_iter().map(move |(method, path)| Entry { method, path, public });
+    let documented = |mut routes: Routes, public| {
+        openapi_document::operations(&routes.to_openapi()).into_iter().map(move |(method, path)| Entry { method, path, public })
+    };
     documented(api(), false).chain(documented(public_api(), true)).chain(paged(pages(), false)).chain(paged(public_pages(), true)).collect()
 }
 

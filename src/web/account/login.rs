@@ -105,9 +105,13 @@ mod tests {
 
     #[test]
     fn the_login_leads_to_our_own_pages_only() {
-        for (next, expect) in
-            [("/backups?page=2", "/backups?page=2"), ("", "/"), ("//evil.example", "/"), ("/\\evil.example", "/"), ("https://evil.example", "/")]
-        {
+        for (next, expect) in [
+            ("/backups?page=2", "/backups?page=2"),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("https://evil.example", "/"),
+        ] {
             assert_eq!(local(next), expect);
         }
     }

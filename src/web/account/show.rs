@@ -13,7 +13,7 @@ use crate::{
     domain::{
         account::{ApiKey, Session},
         ids::SessionId,
-        permissions::{Permission, Role, allows},
+        permissions::Role,
         secret::Secret,
     },
     error::Error,
@@ -57,14 +57,9 @@ pub async fn draw(
         sessions: accounts::sessions(ctx, user).await?,
         current: user.0.session.as_ref().map(|session| session.id),
         keys: accounts::api_keys(ctx, user).await?,
-        roles: [Role::Viewer, Role::Operator, Role::Admin].into_iter().filter(|role| at_most(*role, user.role)).collect(),
+        roles: [Role::Viewer, Role::Operator, Role::Admin].into_iter().filter(|role| role.capped_by(user.role) == *role).collect(),
         new_key: new_key.map(|key| key.expose().to_owned()),
         problem: error.map(|error| (message(error), error.hint.clone())),
     };
     Ok((error.map_or(StatusCode::OK, status), render(ctx, &page)?).into_response())
-}
-
-/// True when everything `role` allows is allowed to `own` too.
-fn at_most(role: Role, own: Role) -> bool {
-    Permission::ALL.iter().all(|&permission| !allows(role, permission) || allows(own, permission))
 }

@@ -28,7 +28,9 @@ pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<BackupId
     let backup = backup::get(&ctx, &user, id).await?;
     let expected = confirmation(&backup);
     if form.text("confirm") != expected {
-        return Err(Error::validation("the backup was not deleted: its name was not typed").hint(format!("go back and type {expected}")).into());
+        return Err(Error::validation("the backup was not deleted: its name was not typed")
+            .hint(format!("go back and type {expected}"))
+            .into());
     }
     backup::delete(&ctx, &user, id).await?;
     Ok(Redirect::to("/backups?notice=deleted"))

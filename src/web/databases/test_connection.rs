@@ -39,11 +39,7 @@ pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>
 /// Connects with settings that are not stored.
 #[utoipa::path(post, path = "/api/databases/test-connection", tag = "databases", request_body = DatabaseInput,
     responses((status = 200, body = Envelope<Probe>)))]
-pub async fn api_unsaved(
-    State(ctx): State<Arc<Ctx>>,
-    user: User,
-    Body(input): Body<DatabaseInput>,
-) -> Result<Envelope<Probe>, Failure> {
+pub async fn api_unsaved(State(ctx): State<Arc<Ctx>>, user: User, Body(input): Body<DatabaseInput>) -> Result<Envelope<Probe>, Failure> {
     Ok(envelope::ok(databases::test_input(&ctx, &user, input, None).await?))
 }
 

@@ -16,12 +16,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::follow::{self, Happening, last_seen};
 use crate::{
-    domain::{
-        events::Event,
-        ids::JobId,
-        job::Job,
-        permissions::Permission,
-    },
+    domain::{events::Event, ids::JobId, job::Job, permissions::Permission},
     services::{Ctx, jobs},
     web::{
         error::Failure,

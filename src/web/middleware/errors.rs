@@ -92,7 +92,11 @@ async fn written(ctx: &Arc<Ctx>, asked: &Asked, error: &Error) -> Response {
     let htmx = asked.headers.contains_key("hx-request");
     if error.kind == Kind::Unauthorized && asked.identity.is_none() {
         let place = super::identity::sign_in_place(ctx, &asked.uri).await;
-        return if htmx { ([(HeaderName::from_static("hx-redirect"), place)], status(error)).into_response() } else { Redirect::to(&place).into_response() };
+        return if htmx {
+            ([(HeaderName::from_static("hx-redirect"), place)], status(error)).into_response()
+        } else {
+            Redirect::to(&place).into_response()
+        };
     }
     if htmx {
         return part(ctx, error);

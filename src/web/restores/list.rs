@@ -37,7 +37,12 @@ struct List {
 /// Restores, newest first.
 #[utoipa::path(get, path = "/api/restores", tag = "restores", params(RestoreFilter, PageRequest),
     responses((status = 200, body = Envelope<Vec<Restore>>)))]
-pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Query(filter): Query<RestoreFilter>, Query(page): Query<PageRequest>) -> Result<Envelope<Vec<Restore>>, Failure> {
+pub async fn api(
+    State(ctx): State<Arc<Ctx>>,
+    user: User,
+    Query(filter): Query<RestoreFilter>,
+    Query(page): Query<PageRequest>,
+) -> Result<Envelope<Vec<Restore>>, Failure> {
     Ok(envelope::page(restore::list(&ctx, &user, &filter, page).await?))
 }
 

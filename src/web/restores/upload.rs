@@ -48,7 +48,8 @@ pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, request: Request) -
 /// The bytes go from the socket to the file piece by piece; the service counts them against the limit.
 async fn take_in(ctx: &Arc<Ctx>, user: &User, request: Request) -> Result<Upload, Failure> {
     user.require(Permission::Restore)?;
-    let wrong = |cause: String| Error::validation(format!("the upload cannot be read: {cause}")).hint("send one file as multipart/form-data");
+    let wrong =
+        |cause: String| Error::validation(format!("the upload cannot be read: {cause}")).hint("send one file as multipart/form-data");
     let mut form = Multipart::from_request(request, ctx).await.map_err(|cause| wrong(cause.body_text()))?;
     while let Some(field) = form.next_field().await.context(Kind::Validation, || "reading the upload".into())? {
         let Some(name) = field.file_name().map(str::to_owned) else { continue };

@@ -209,8 +209,12 @@ impl PlanStep {
 fn mode_text(mode: &RestoreMode) -> (&'static str, &'static str) {
     match mode {
         RestoreMode::New => ("Into a new database", "Nothing that exists is touched; refused when the target is already there."),
-        RestoreMode::Drop => ("Replace the whole database", "Built beside it and checked, then swapped in. What the target holds now is lost."),
-        RestoreMode::Clean => ("Replace what the backup holds", "Drops the restored tables inside the target first; everything else stays."),
+        RestoreMode::Drop => {
+            ("Replace the whole database", "Built beside it and checked, then swapped in. What the target holds now is lost.")
+        }
+        RestoreMode::Clean => {
+            ("Replace what the backup holds", "Drops the restored tables inside the target first; everything else stays.")
+        }
         RestoreMode::Append => ("Add to what is there", "Inserts into the existing tables; rows with the same key are an error."),
     }
 }

@@ -87,7 +87,8 @@ pub fn protection(database: &DatabaseView) -> Protection {
 
 fn verdict(stats: &Stats, databases: &[DatabaseView]) -> Verdict {
     let named = |rank: u8| {
-        let names: Vec<&str> = databases.iter().filter(|database| protection(database).rank == rank).map(|database| &*database.name).collect();
+        let names: Vec<&str> =
+            databases.iter().filter(|database| protection(database).rank == rank).map(|database| &*database.name).collect();
         match names.as_slice() {
             [] => None,
             [only] => Some((*only).to_owned()),

@@ -1,18 +1,14 @@
 //! Chromium and chromedriver for one test.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use fantoccini::{
-    Client, ClientBuilder, Locator,
-    elements::Element,
-    wd::WebDriverCompatibleCommand,
-};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -42,6 +38,8 @@ pub struct Browser {
     pub page: Client,
     base: String,
     driver: Child,
+    /// Kept open: chromedriver ends when nobody can read what it says.
+    _said: BufReader<ChildStdout>,
     _profile: TempDir,
 }
 
@@ -53,11 +51,12 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("chromedriver does not start ({error}): {INSTALL}"));
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
+        let mut said = BufReader::new(driver.stdout.take().unwrap());
+        let port = said
             .by_ref()
+            .lines()
             .map_while(Result::ok)
-            .find_map(|line| line.split("on port ").nth(1)?.trim_end_matches('.').trim().parse::<u16>().ok())
+            .find_map(|line| line.split("started successfully on port ").nth(1)?.trim_end_matches('.').trim().parse::<u16>().ok())
             .unwrap_or_else(|| panic!("chromedriver ended before it listened: {INSTALL}"));
         let profile = tempfile::tempdir().unwrap();
         let mut flags: Vec<String> = FLAGS.iter().map(|&flag| flag.to_owned()).collect();
@@ -71,7 +70,7 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap_or_else(|error| panic!("chromedriver cannot start Chromium ({error}): {INSTALL}"));
-        let browser = Self { page, base: base.to_owned(), driver, _profile: profile };
+        let browser = Self { page, base: base.to_owned(), driver, _said: said, _profile: profile };
         browser.look(WIDE, "light").await;
         browser
     }

@@ -15,6 +15,7 @@ pub struct Site {
     pub base: String,
     pub client: Client,
     pub folder: TempDir,
+    _jobs: jobs::Jobs,
     _opened: app::Opened,
 }
 
@@ -46,7 +47,7 @@ impl Site {
         let config = Config::from_vars(all, folder.path()).unwrap();
         let opened = app::open(config).await.unwrap();
         let ctx = Arc::clone(&opened.ctx);
-        jobs::start(Arc::clone(&ctx)).await.unwrap();
+        let jobs = jobs::start(Arc::clone(&ctx)).await.unwrap();
         let router = web::router(Arc::clone(&ctx)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -56,7 +57,7 @@ impl Site {
             axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await.unwrap();
         });
         let client = Client::builder().redirect(Policy::none()).cookie_store(true).build().unwrap();
-        Self { ctx, base, client, folder, _opened: opened }
+        Self { ctx, base, client, folder, _jobs: jobs, _opened: opened }
     }
 
     pub fn ask(&self, method: Method, path: &str) -> RequestBuilder {
