@@ -27,7 +27,7 @@ impl Reader {
             reader.read_json(&path, &text);
         }
         for setting in describe() {
-            if let Some(value) = reader.from_environment(setting, &vars, cwd) {
+            if let Some(value) = reader.environment(setting, &vars, cwd) {
                 reader.values.insert(setting.name, value);
             }
         }
@@ -64,7 +64,7 @@ impl Reader {
         self.problems.push((name.into(), problem.into()));
     }
 
-    fn from_environment(&mut self, setting: &Setting, vars: &HashMap<String, String>, cwd: &Path) -> Option<String> {
+    fn environment(&mut self, setting: &Setting, vars: &HashMap<String, String>, cwd: &Path) -> Option<String> {
         let direct = vars.get(setting.name);
         let file_variable = format!("{}_FILE", setting.name);
         let Some(path) = vars.get(&file_variable).filter(|_| setting.secret) else { return direct.cloned() };

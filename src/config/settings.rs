@@ -42,7 +42,7 @@ const SETTINGS: &[Setting] = &[
     ),
     setting("JOB_ATTEMPTS", "3", "How often a job is tried when it fails for a reason that may pass, or is interrupted, 1 to 20"),
     setting("RETRY_BASE_SECONDS", "30", "Wait before the second attempt, seconds; it doubles with each attempt, up to one hour"),
-    setting("STALL_TIMEOUT_SECONDS", "900", "A job that makes no progress for so long is ended, seconds"),
+    setting("STALL_TIMEOUT_SECONDS", "1800", "A job that makes no progress for so long is ended, seconds"),
     setting("SHUTDOWN_GRACE_SECONDS", "20", "How long running jobs may go on after the process was asked to stop, seconds"),
     setting("MAX_UPLOAD_BYTES", "50G", "The largest dump that can be uploaded; `K`, `M`, `G`, `T` multiply by 1024"),
     setting("MAX_PLAIN_BYTES", "1T", "The most that an uploaded dump may decompress to"),

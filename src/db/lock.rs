@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::error::{Context, Error, Kind, Result};
@@ -12,7 +12,6 @@ use crate::error::{Context, Error, Kind, Result};
 /// Held while this process uses the data directory.
 #[derive(Debug)]
 pub struct DataLock {
-    path: PathBuf,
     _file: File,
 }
 
@@ -41,11 +40,7 @@ impl DataLock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .context(Kind::Storage, naming)?;
-        Ok(Self { path, _file: file })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { _file: file })
     }
 }
 
