@@ -15,6 +15,8 @@ const NAME: usize = 1024;
 const DEFINITION: usize = 64 * 1024;
 /// Bytes kept of a whole table of contents.
 const KEPT: usize = 256 * 1024 * 1024;
+/// Before an offset that is known.
+const OFFSET_SET: u8 = 2;
 /// Entries in a table of contents.
 const ENTRIES: i64 = 20_000_000;
 
@@ -136,6 +138,12 @@ struct Text {
     kept: Vec<u8>,
 }
 
+/// Where in the file a block of data begins, and where the table of contents has room to say so.
+struct Located {
+    field: u64,
+    block: u64,
+}
+
 /// Reads an archive piece by piece.
 pub struct Archive {
     keep: Keep,
@@ -151,8 +159,11 @@ pub struct Archive {
     entries_left: i64,
     kept: usize,
     entries: Vec<Entry>,
-    /// Entries whose data has not been seen yet: their place in `entries`.
-    awaited: HashMap<i64, usize>,
+    /// Entries whose data has not been seen yet: their place in `entries`, and where in the file their offset field stands.
+    awaited: HashMap<i64, (usize, u64)>,
+    located: Vec<Located>,
+    /// Bytes taken or about to be taken.
+    fed: u64,
     /// The entry in work; `None` while large objects pass.
     current: Option<usize>,
     rows: Rows,
@@ -176,6 +187,8 @@ impl Archive {
             kept: 0,
             entries: Vec::new(),
             awaited: HashMap::new(),
+            located: Vec::new(),
+            fed: 0,
             current: None,
             rows: Rows::default(),
             counted: Vec::new(),
@@ -206,8 +219,18 @@ impl Archive {
         self.counted.iter().map(|(at, rows)| (&self.entries[*at], *rows))
     }
 
+    /// What pg_dump writes into the table of contents at its end when it can go back in its output: for each entry with
+    /// data, the bytes of its offset field and where they belong in the file. Without them a parallel pg_restore must search
+    /// for each table's data and cannot begin with the largest.
+    pub fn offsets(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        // Every 64-bit machine writes eight bytes.
+        let wide = self.offset_size == size_of::<u64>();
+        self.located.iter().filter(move |_| wide).map(|located| (located.field, [&[OFFSET_SET][..], &located.block.to_le_bytes()].concat()))
+    }
+
     /// Takes the next bytes. Errors when they cannot be part of an archive.
     pub fn feed(&mut self, mut input: &[u8]) -> Result<()> {
+        self.fed += input.len() as u64;
         while !input.is_empty() {
             if let State::ChunkLength = self.state {
                 self.whole_chunks(&mut input);
@@ -274,8 +297,11 @@ impl Archive {
             }
             State::BlockId { blobs } => {
                 let Some(id) = self.number(input)? else { return Ok(false) };
-                let at =
+                let (at, field) =
                     self.awaited.remove(&id).ok_or_else(|| damaged(format!("it has a block of data for entry {id}, which awaits none")))?;
+                // The block began with a byte for its kind, before the number just read.
+                let block = self.position(input) - 2 - self.int_size as u64;
+                self.located.push(Located { field, block });
                 self.current = (!blobs).then_some(at);
                 self.state = if blobs { State::BlobId } else { State::ChunkLength };
             }
@@ -375,8 +401,9 @@ impl Archive {
                 }
             }
             Field::Offset => {
-                let Some(_) = self.take(1 + self.offset_size, input) else { return Ok(false) };
-                self.state = self.end_of_entry()?;
+                let size = 1 + self.offset_size;
+                let Some(_) = self.take(size, input) else { return Ok(false) };
+                self.state = self.end_of_entry(self.position(input) - size as u64)?;
                 return Ok(true);
             }
             Field::Dependencies => {
@@ -415,11 +442,16 @@ impl Archive {
         Ok(true)
     }
 
-    fn end_of_entry(&mut self) -> Result<State> {
+    /// How far in the file the rest of the input begins.
+    fn position(&self, input: &[u8]) -> u64 {
+        self.fed - input.len() as u64
+    }
+
+    fn end_of_entry(&mut self, offset_field: u64) -> Result<State> {
         let entry = std::mem::take(&mut self.entry);
         if self.keep == Keep::Everything || entry.has_data {
             self.keep_bytes(size_of::<Entry>())?;
-            if entry.has_data && self.awaited.insert(entry.id, self.entries.len()).is_some() {
+            if entry.has_data && self.awaited.insert(entry.id, (self.entries.len(), offset_field)).is_some() {
                 return Err(damaged(format!("entry {} stands twice in its table of contents", entry.id)));
             }
             self.entries.push(entry);

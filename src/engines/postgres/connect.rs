@@ -117,7 +117,8 @@ impl Target {
             self.write_password(&path, password).context(Kind::Internal, || format!("writing {}", path.display()))?;
             program = program.env("PGPASSFILE", path).secret(password.clone());
         } else {
-            program = program.env("PGPASSFILE", "/dev/null");
+            // A file that is not there: libpq warns of one that is no plain file.
+            program = program.env("PGPASSFILE", run.scratch.join("no-pgpass"));
         }
         Ok(program)
     }

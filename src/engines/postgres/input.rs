@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -82,6 +83,7 @@ impl Input {
     async fn archive(stream: ByteStream, path: PathBuf, request: &RestoreRequest<'_>, run: &Run) -> Result<Self> {
         let archive = spool_through(stream, Archive::new(Keep::Everything), |archive, bytes| archive.feed(bytes), &path, run).await?;
         archive.finish()?;
+        write_offsets(&path, archive.offsets().collect()).await?;
         let counts = table_counts(&archive);
         if !counts.is_empty() {
             compare(request.expected, &counts).map_err(|error| error.while_doing("the archive does not hold what its manifest says"))?;
@@ -226,6 +228,19 @@ fn arguments(plan: &RestorePlan) -> Vec<String> {
     .filter(|(wanted, _)| *wanted)
     .map(|(_, argument)| argument.to_owned())
     .collect()
+}
+
+/// Completes the table of contents of a spooled archive, as pg_dump does when its output is a file. What an archive said
+/// itself is overwritten: pg_restore then reads the blocks that were proven, and no others.
+async fn write_offsets(path: &Path, offsets: Vec<(u64, Vec<u8>)>) -> Result<()> {
+    let naming = format!("completing {}", path.display());
+    let path = path.to_owned();
+    let write = move || {
+        let file = fs::OpenOptions::new().write(true).open(path)?;
+        offsets.iter().try_for_each(|(position, bytes)| file.write_all_at(bytes, *position))
+    };
+    let written = tokio::task::spawn_blocking(write).await.context(Kind::Internal, || naming.clone())?;
+    written.context(Kind::Storage, || naming)
 }
 
 /// Writes a stream to a file while `feed` sees it pass; returns what has seen it.
