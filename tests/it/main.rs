@@ -13,6 +13,8 @@ mod decrypt_script;
 mod engine_conformance;
 mod jobs;
 mod pipeline;
+mod postgres;
 mod sqlite;
 mod stores;
+mod support;
 mod web;

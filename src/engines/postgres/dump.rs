@@ -92,7 +92,11 @@ impl PgDump {
             error = limits.enforce(&self.exporter, &name) => Err(error),
         };
         match sent {
-            Ok(sent) => child.success(run).await.map(|()| sent),
+            Ok(sent) => child.success(run).await.map(|()| sent).map_err(|error| {
+                // pg_dump waits for locks under the server's statement timeout.
+                let locked = error.context.contains("LOCK TABLE") && error.context.contains("statement timeout");
+                if locked { error.hint("another session holds the lock: end it, or raise the lock timeout") } else { error }
+            }),
             Err(error) => {
                 child.kill().await;
                 Err(error)

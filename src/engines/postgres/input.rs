@@ -205,10 +205,18 @@ async fn run_script(script: &Script, manner: Manner, load: &Load<'_>, watcher: &
     let name = format!("dbsnap {}", uuid::Uuid::new_v4().simple());
     let naming = client.batch_execute(&format!("SET application_name = {}", literal(&name))).await;
     naming.map_err(|cause| failed("preparing to run the script", &cause))?;
-    tokio::select! {
+    let done = tokio::select! {
         past = script.run(&client, manner, run) => past,
         error = Limits::of(&load.plan.engine).enforce(watcher, &name) => Err(error),
+    };
+    if done.is_err() {
+        // The server would go on with the statement in work.
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
+        if let Err(cause) = watcher.query(end, &[&name]).await {
+            run.warn(failed("ending the session of the script", &cause).to_string());
+        }
     }
+    done
 }
 
 /// What the plan means to pg_restore.

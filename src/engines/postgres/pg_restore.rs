@@ -76,8 +76,12 @@ impl Orders<'_> {
         let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
         match ended {
             Ok(ended) if ended.status.success() && heard.errors == 0 => Ok(Vec::new()),
-            // It goes on past errors and ends with 1; only then does it say how many there were.
-            Ok(_) if heard.ignored == Some(heard.errors + heard.harmless) && (heard.errors == 0 || !self.stop_at_error) => {
+            // It goes on past errors and ends with 1; only then does it say how many there were. Those of its parallel
+            // workers while they connect are said but not counted.
+            Ok(_)
+                if heard.ignored.is_some_and(|ignored| ignored <= heard.errors + heard.harmless)
+                    && (heard.errors == 0 || !self.stop_at_error) =>
+            {
                 let unseen = heard.errors as usize - heard.texts.len().min(heard.errors as usize);
                 let more = (unseen > 0).then(|| format!("and {unseen} more errors, see the log"));
                 Ok(heard.texts.iter().cloned().chain(more).collect())

@@ -31,8 +31,8 @@ impl Limits {
         Self { lock: seconds(options, "lock_timeout_seconds"), statement: seconds(options, "statement_timeout_seconds") }
     }
 
-    /// Cancels a statement that is over a limit, among the sessions whose application name is `name`, and returns the
-    /// error that says so. Never returns while all is well.
+    /// Watches the sessions whose application name is `name` and returns the error for the first statement over a limit;
+    /// the caller ends its program, which cancels its statements. Never returns while all is well.
     pub async fn enforce(self, client: &Client, name: &str) -> Error {
         let Some(shortest) = self.lock.into_iter().chain(self.statement).min() else { return std::future::pending().await };
         let mut waiting: HashMap<i32, Instant> = HashMap::new();
@@ -60,16 +60,11 @@ impl Limits {
                     _ => None,
                 };
                 if let Some((did, limit, which)) = over {
-                    let cancelled = client.execute("SELECT pg_cancel_backend($1)", &[&pid]).await;
-                    let error = Error::new(
+                    return Error::new(
                         Kind::Database,
-                        format!("a statement {did} longer than {} s and was cancelled: {query:.160}", limit.as_secs()),
+                        format!("a statement {did} longer than {} s and was ended: {query:.160}", limit.as_secs()),
                     )
                     .hint(format!("raise the {which} timeout, or look for what blocks it"));
-                    return match cancelled {
-                        Ok(_) => error,
-                        Err(cause) => error.source(cause),
-                    };
                 }
             }
         }

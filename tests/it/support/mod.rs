@@ -1,0 +1,3 @@
+//! The peers that tests run against.
+
+pub mod postgres;
