@@ -55,6 +55,15 @@ pub async fn insert(db: &Db, organization: OrganizationId, restore: &Restore) ->
     .await
 }
 
+/// Every restore that is queued or running, with its organization.
+pub async fn unfinished(db: &Db) -> Result<Vec<(OrganizationId, Restore)>> {
+    db.read("listing unfinished restores", |db| {
+        let sql = format!("SELECT organization_id, {COLUMNS} FROM restores WHERE status IN ('queued', 'running') ORDER BY created_at, id");
+        query::all(db, &sql, &[], |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))
+    })
+    .await
+}
+
 /// True while a queued or running restore reads this backup.
 pub async fn reading(db: &Db, backup: BackupId) -> Result<bool> {
     db.read("looking for restores of the backup", move |db| {

@@ -10,13 +10,13 @@ use crate::{
     domain::{
         events::Event,
         filter::JobFilter,
-        ids::JobId,
+        ids::{JobId, OrganizationId},
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
         time::Moment,
     },
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 pub async fn list(ctx: &Ctx, actor: &Actor, filter: &JobFilter, page: PageRequest) -> Result<Page<Job>> {
@@ -115,6 +115,16 @@ pub(super) async fn request_cancel(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> 
         status => return Err(Error::conflict(format!("the job is already {status}"))),
     }
     Ok(job)
+}
+
+/// True while the job is in the queue or runs.
+pub(super) async fn is_open(ctx: &Ctx, organization: OrganizationId, id: Option<JobId>) -> Result<bool> {
+    let Some(id) = id else { return Ok(false) };
+    match db::jobs::get(&ctx.db, organization, id).await {
+        Ok(job) => Ok(!job.status.is_over()),
+        Err(error) if error.kind == Kind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The event that tells a job's state.

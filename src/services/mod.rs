@@ -105,5 +105,6 @@ pub async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
     }
     stores::sweep(ctx).await?;
     backup::recover::recover(ctx).await?;
+    restore::execute::recover(ctx).await?;
     restore::upload::expire(ctx).await
 }

@@ -14,16 +14,28 @@ use crate::{
         time::Moment,
     },
     error::Result,
-    services::{Ctx, manifests, rebuild, stores},
+    services::{Ctx, jobs, manifests, rebuild, stores},
     stores::Store,
 };
 
 /// Brings catalogue and stores into agreement. Their jobs are requeued or ended by the queue afterwards.
 pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
     for (organization, backup) in db::backups::unfinished(&ctx.db).await? {
-        // One that never started wrote nothing: its job is still in the queue.
-        let Some(started_at) = backup.started_at else { continue };
         let id = backup.id;
+        let Some(started_at) = backup.started_at else {
+            // It wrote nothing. As a rule its job is still in the queue.
+            if !jobs::is_open(ctx, organization, backup.job_id).await? {
+                db::backups::finish(
+                    &ctx.db,
+                    id,
+                    BackupStatus::Interrupted,
+                    Some("the process ended before the backup was queued"),
+                    Moment::now(),
+                )
+                .await?;
+            }
+            continue;
+        };
         match recover_one(ctx, organization, backup, started_at).await {
             Ok(true) => continue,
             Ok(false) => {}

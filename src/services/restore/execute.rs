@@ -15,7 +15,7 @@ use crate::{
     },
     engines::{self, DumpSource, RestoreRequest},
     error::{Error, Kind, Result},
-    services::{Ctx, backup, databases, stores},
+    services::{Ctx, backup, databases, jobs, stores},
 };
 
 pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
@@ -70,6 +70,21 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     db::restores::finish(&ctx.db, &restore).await?;
     if let Some(upload) = restore.upload_id {
         upload::discard(ctx, upload).await?;
+    }
+    Ok(())
+}
+
+/// At start: ends restores whose job never came into the queue. Those of interrupted jobs are settled with their job.
+pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
+    for (organization, restore) in db::restores::unfinished(&ctx.db).await? {
+        if !jobs::is_open(ctx, organization, restore.job_id).await? {
+            let error = Some("the process ended before the restore was queued: nothing was changed".to_owned());
+            db::restores::finish(
+                &ctx.db,
+                &Restore { status: RestoreStatus::Interrupted, error, finished_at: Some(Moment::now()), ..restore },
+            )
+            .await?;
+        }
     }
     Ok(())
 }
