@@ -2,10 +2,15 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
-use tokio::sync::{Notify, broadcast};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, broadcast},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,8 +21,10 @@ use crate::{
         lock::{DataLock, make_private_dir},
     },
     domain::time::Moment,
-    error::{Error, Result},
-    services::{Ctx, keys, stores, system},
+    error::{Context, Error, Kind, Result},
+    jobs::{self, Jobs},
+    services::{self, Ctx, accounts, keys, stores, system},
+    web,
 };
 
 /// Events that a slow listener may lag behind before it misses some.
@@ -48,11 +55,65 @@ pub async fn open(config: Config) -> Result<Opened> {
         events,
         queued: Notify::new(),
         running: Mutex::new(HashMap::new()),
-        logins: LoginLimit::default(),
         instance_id,
+        logins: LoginLimit::default(),
         started_at: Moment::now(),
         shutdown: CancellationToken::new(),
     });
     stores::ensure_local(&ctx).await?;
     Ok(Opened { ctx, _lock: lock })
+}
+
+/// A product at work: jobs run, pages are served.
+pub struct Running {
+    pub opened: Opened,
+    /// Where it listens.
+    pub address: SocketAddr,
+    jobs: Jobs,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// Recovers from whatever the last process left, starts the workers, and serves.
+pub async fn start(config: Config) -> Result<Running> {
+    let address = format!("{}:{}", config.hostname, config.port);
+    // Bound first: a port that is taken stops the start before any job runs.
+    let listener = TcpListener::bind(&address)
+        .await
+        .context(Kind::Validation, || format!("listening on {address}"))
+        .map_err(|error| error.hint("set PORT to a free port"))?;
+    let opened = open(config).await?;
+    let ctx = &opened.ctx;
+    services::recover(ctx).await?;
+    let jobs = jobs::start(Arc::clone(ctx)).await?;
+    accounts::announce_setup(ctx).await?;
+    let address = listener.local_addr().context(Kind::Internal, || "reading the address".into())?;
+    let shutdown = ctx.shutdown.clone();
+    let service = web::router(Arc::clone(ctx))?.into_make_service_with_connect_info::<SocketAddr>();
+    let server =
+        tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(async move { shutdown.cancelled().await }).into_future());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, data = %ctx.config.data_dir.display(), key = ctx.keys.current().id(), "ready");
+    Ok(Running { opened, address, jobs, server })
+}
+
+impl Running {
+    /// Stops taking work, lets what runs come to its end within the grace, then closes.
+    pub async fn stop(self) -> Result<()> {
+        self.opened.ctx.shutdown.cancel();
+        self.jobs.shutdown().await;
+        self.server.await.context(Kind::Internal, || "serving".into())?.context(Kind::Internal, || "serving".into())
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C.
+pub async fn serve(config: Config) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context(Kind::Internal, || "listening for signals".into())?;
+    let running = start(config).await?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
+        result = tokio::signal::ctrl_c() => {
+            result.context(Kind::Internal, || "listening for signals".into())?;
+            tracing::info!("interrupted: shutting down");
+        }
+    }
+    running.stop().await
 }

@@ -14,12 +14,15 @@ use crate::{
 
 mod backup;
 mod decrypt;
+mod demo;
 mod export;
 mod healthcheck;
 mod import;
 mod input;
+mod openapi;
 mod rebuild;
 mod restore;
+mod serve;
 mod terminal;
 mod verify;
 
@@ -38,6 +41,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Demo(demo::Args),
     Backup(backup::Args),
     Restore(restore::Args),
     Verify(verify::Args),
@@ -46,6 +51,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Healthcheck(healthcheck::Args),
+    Openapi(openapi::Args),
 }
 
 /// Reads the command line and carries it out.
@@ -69,6 +75,8 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Serve(args) => serve::run(args, load(true)?).await,
+        Command::Demo(args) => demo::run(args, load(false)?).await,
         Command::Backup(args) => backup::run(args, load(false)?).await,
         Command::Restore(args) => restore::run(args, load(false)?).await,
         Command::Verify(args) => verify::run(args, load(false)?).await,
@@ -77,6 +85,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Export(args) => export::run(args, load(false)?).await,
         Command::Import(args) => import::run(args, load(false)?).await,
         Command::Healthcheck(args) => healthcheck::run(args, load(false)?).await,
+        Command::Openapi(args) => openapi::run(args),
     }
 }
 

@@ -9,6 +9,7 @@ mod browser;
 mod catalogue;
 mod cli;
 mod config;
+mod crash;
 mod decrypt_script;
 mod engine_conformance;
 mod jobs;

@@ -45,7 +45,8 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
-    let temporary = tempfile::Builder::new().prefix("dbsnap-demo-").tempdir().context(Kind::Storage, || "making a temporary folder".into())?;
+    let temporary =
+        tempfile::Builder::new().prefix("dbsnap-demo-").tempdir().context(Kind::Storage, || "making a temporary folder".into())?;
     let folder = match &args.dir {
         Some(dir) => {
             std::fs::create_dir(dir).context(Kind::Validation, || format!("making the new folder {}", dir.display()))?;
@@ -108,7 +109,13 @@ async fn show(ctx: &Arc<Ctx>, folder: &std::path::Path) -> Result<()> {
 
     let target = folder.join("shop-as-it-was.db");
     let plan = RestorePlan { mode: RestoreMode::New, target_name: Some(target.display().to_string()), ..RestorePlan::default() };
-    let request = restore::RestoreRequest { backup_id: Some(first.id), upload_id: None, database_id: database, plan, confirm: "shop-as-it-was.db".into() };
+    let request = restore::RestoreRequest {
+        backup_id: Some(first.id),
+        upload_id: None,
+        database_id: database,
+        plan,
+        confirm: "shop-as-it-was.db".into(),
+    };
     let started = restore::start(ctx, &actor, request).await?;
     let job = started.job_id.ok_or_else(|| Error::internal("a restore without a job"))?;
     watch(ctx, &actor, job, "restoring").await?;

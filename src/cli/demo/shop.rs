@@ -43,7 +43,10 @@ pub fn create(path: &Path) -> Result<String> {
             let status = pick(&["paid", "sent", "delivered", "delivered"], id);
             transaction.execute("INSERT INTO orders VALUES (?1, ?2, ?3, ?4)", params![id, 1 + (id * 7) % 240, status, day(id)])?;
             for line in 0..1 + id % 4 {
-                transaction.execute("INSERT INTO order_items VALUES (?1, ?2, ?3)", params![id, 1 + (id * 3 + line * 11) % 80, 1 + (id + line) % 3])?;
+                transaction.execute(
+                    "INSERT INTO order_items VALUES (?1, ?2, ?3)",
+                    params![id, 1 + (id * 3 + line * 11) % 80, 1 + (id + line) % 3],
+                )?;
             }
         }
         transaction.commit()
@@ -72,12 +75,15 @@ pub fn change(path: &Path) -> Result<String> {
 /// How two states differ in their counts, for people.
 pub fn compare(now: &Path, then: &Path) -> Result<String> {
     let (now, then) = (counts(now)?, counts(then)?);
-    let words: Vec<_> = TABLES.iter().zip(now.iter().zip(&then)).map(|(table, (now, then))| format!("{table} {then} (now {now})")).collect();
+    let words: Vec<_> =
+        TABLES.iter().zip(now.iter().zip(&then)).map(|(table, (now, then))| format!("{table} {then} (now {now})")).collect();
     Ok(format!("As it was: {}", words.join(", ")))
 }
 
 fn counts(path: &Path) -> Result<Vec<i64>> {
-    sql(path, |connection| TABLES.iter().map(|table| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))).collect())
+    sql(path, |connection| {
+        TABLES.iter().map(|table| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))).collect()
+    })
 }
 
 fn words(counts: &[i64]) -> String {

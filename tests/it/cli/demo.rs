@@ -7,7 +7,15 @@ fn the_demo_shows_each_step_and_leaves_what_it_says() {
     let place = Place::new();
     let said = place.command(&["demo", "--once", "--dir", "shown"]).output().unwrap();
     let said = super::Said::from(said).ok();
-    for words in ["1. Made a shop", "2. Backed it up", "3. Changed it", "4. Backed it up again", "5. Verified both", "6. Restored the first", "orders 4000 (now 3000)"] {
+    for words in [
+        "1. Made a shop",
+        "2. Backed it up",
+        "3. Changed it",
+        "4. Backed it up again",
+        "5. Verified both",
+        "6. Restored the first",
+        "orders 4000 (now 3000)",
+    ] {
         assert!(said.out.contains(words), "'{words}' is not in: {}", said.out);
     }
     let count = |file: &str| {

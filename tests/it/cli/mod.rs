@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 mod configuration;
 mod damage;
+mod demo;
 mod round_trip;
 
 pub const KEY: &str = "a test passphrase of more than 32 characters";

@@ -18,7 +18,8 @@ async fn after_a_crash_at_any_point_the_catalogue_and_the_store_agree() {
     let source = place.path().join("big.db");
     make_big(&source);
     let mut server = Server::start(place.path(), &[("RETRY_BASE_SECONDS", "3600")]).await;
-    let database = server.post("/api/databases", json!({"name": "big", "engine": "sqlite", "settings": {"path": source}})).await["id"].clone();
+    let database =
+        server.post("/api/databases", json!({"name": "big", "engine": "sqlite", "settings": {"path": source}})).await["id"].clone();
 
     // How long an undisturbed backup takes decides where the crashes fall.
     let began = std::time::Instant::now();
@@ -49,7 +50,10 @@ async fn after_a_crash_at_any_point_the_catalogue_and_the_store_agree() {
     for good in completed(&server).await {
         let job = server.post(&format!("/api/backups/{}/verify", good["id"].as_str().unwrap()), Value::Null).await;
         let path = format!("/api/jobs/{}", job["id"].as_str().unwrap());
-        wait_until("the verification is over", async || server.get(&path).await["status"] != "queued" && server.get(&path).await["status"] != "running").await;
+        wait_until("the verification is over", async || {
+            server.get(&path).await["status"] != "queued" && server.get(&path).await["status"] != "running"
+        })
+        .await;
         assert_eq!(server.get(&path).await["status"], "completed");
     }
 }
@@ -60,7 +64,8 @@ async fn an_interrupted_backup_is_tried_again_after_the_restart_and_completes() 
     let source = place.path().join("big.db");
     make_big(&source);
     let mut server = Server::start(place.path(), &[("RETRY_BASE_SECONDS", "0")]).await;
-    let database = server.post("/api/databases", json!({"name": "big", "engine": "sqlite", "settings": {"path": source}})).await["id"].clone();
+    let database =
+        server.post("/api/databases", json!({"name": "big", "engine": "sqlite", "settings": {"path": source}})).await["id"].clone();
     let started = server.post("/api/backups", json!({"databaseId": database})).await["id"].clone();
     wait_until("the backup runs", async || server.get(&backup(&started)).await["status"] != "queued").await;
     server.kill();
