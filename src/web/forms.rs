@@ -18,6 +18,8 @@ pub struct FormField {
     pub checked: bool,
     pub choices: Vec<String>,
     pub required: bool,
+    /// May be left blank, and then there is no value.
+    pub optional: bool,
     pub min: i64,
     pub max: i64,
     /// A secret that is stored: leaving the field blank keeps it.
@@ -42,6 +44,7 @@ fn draw_one(prefix: &str, field: &Field, values: &Map<String, Value>, stored: &[
         help: field.help.to_owned(),
         // A stored secret need not be typed again.
         required: field.required && !stored,
+        optional: !field.required && field.default.is_empty(),
         stored,
         problem: problems.iter().find(|problem| problem.0 == field.name).map(|problem| problem.1.clone()),
         control: "text",

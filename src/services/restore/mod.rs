@@ -73,7 +73,10 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
         (Some(id), None) => {
             let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
             check_backup(&backup)?;
-            (format!("{} of {}", backup.database_name, backup.moment.unwrap_or(backup.created_at)), backup.engine)
+            (
+                format!("{} of {}", backup.database_name, backup.moment.unwrap_or(backup.created_at).utc().format("%Y-%m-%d %H:%M:%S UTC")),
+                backup.engine,
+            )
         }
         (None, Some(id)) => {
             let upload = upload::get(ctx, id).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Redirect};
 
 use crate::{
-    domain::{backup::Backup, ids::BackupId},
+    domain::{backup::Backup, ids::BackupId, permissions::Permission},
     error::Error,
     services::{Ctx, backup},
     web::{
@@ -25,6 +25,7 @@ pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<BackupId>) 
 
 /// POST /backups/{id}/delete, confirmed by what [`confirmation`] says.
 pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<BackupId>, form: Form) -> Result<Redirect, Failure> {
+    user.require(Permission::DeleteBackups)?;
     let backup = backup::get(&ctx, &user, id).await?;
     let expected = confirmation(&backup);
     if form.text("confirm") != expected {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Redirect};
 
 use crate::{
-    domain::ids::DatabaseId,
+    domain::{ids::DatabaseId, permissions::Permission},
     error::Error,
     services::{Ctx, databases},
     web::{
@@ -25,6 +25,7 @@ pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>
 
 /// POST /databases/{id}/delete, confirmed by the typed name.
 pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>, form: Form) -> Result<Redirect, Failure> {
+    user.require(Permission::Configure)?;
     let database = databases::get(&ctx, &user, id).await?;
     if form.text("confirm") != database.name.trim() {
         return Err(Error::validation(format!("the database '{}' was not removed: its name was not typed", database.name))

@@ -81,5 +81,5 @@ fn described(database: &DatabaseView) -> crate::error::Result<Vec<(String, Strin
     });
     let options = info.dump_options.iter().map(|field| (field.label, database.backup_options.engine.get(field.name).map(setting_text)));
     let set = connection.chain(options).filter_map(|(label, text)| Some((label.to_owned(), text?)));
-    Ok(set.filter(|(_, text)| !text.is_empty() && text != "no").collect())
+    Ok(set.filter(|(_, text)| !text.is_empty() && text != "no" && *text != database.address).collect())
 }

@@ -1,6 +1,6 @@
 //! Taking in a dump that a person has as a file.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequest, Multipart, Request, State},
@@ -21,6 +21,9 @@ use crate::{
         extract::User,
     },
 };
+
+/// How long the rest of a refused upload is read.
+const HEAR_OUT: Duration = Duration::from_secs(20);
 
 /// A form with one file.
 #[derive(utoipa::ToSchema)]
@@ -56,7 +59,13 @@ async fn take_in(ctx: &Arc<Ctx>, user: &User, request: Request) -> Result<Upload
         if name.is_empty() {
             break;
         }
-        return Ok(upload::upload(ctx, user, &name, field).await?);
+        let taken = upload::upload(ctx, user, &name, field).await;
+        if taken.is_err() {
+            // A client that is still sending would see a broken connection instead of the reason: hear it out for a while.
+            let rest = async { while let Ok(Some(_)) = form.next_field().await {} };
+            let _ = tokio::time::timeout(HEAR_OUT, rest).await;
+        }
+        return Ok(taken?);
     }
     Err(wrong("it holds no file".into()).into())
 }

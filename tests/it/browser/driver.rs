@@ -45,19 +45,8 @@ pub struct Browser {
 
 impl Browser {
     pub async fn open(base: &str) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("chromedriver does not start ({error}): {INSTALL}"));
-        let mut said = BufReader::new(driver.stdout.take().unwrap());
-        let port = said
-            .by_ref()
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.split("started successfully on port ").nth(1)?.trim_end_matches('.').trim().parse::<u16>().ok())
-            .unwrap_or_else(|| panic!("chromedriver ended before it listened: {INSTALL}"));
+        let (driver, said, port) =
+            (0..5).find_map(|_| start_driver()).unwrap_or_else(|| panic!("chromedriver found no port to listen on five times: {INSTALL}"));
         let profile = tempfile::tempdir().unwrap();
         let mut flags: Vec<String> = FLAGS.iter().map(|&flag| flag.to_owned()).collect();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
@@ -135,6 +124,12 @@ impl Browser {
         self.run("return document.documentElement.scrollWidth > document.documentElement.clientWidth").await == Value::Bool(true)
     }
 
+    /// Panels whose content sticks out to the right.
+    pub async fn burst_panels(&self) -> Value {
+        self.run("return [...document.querySelectorAll('.panel')].filter(p => p.scrollWidth > p.clientWidth + 1).map(p => p.innerText.slice(0, 80))")
+            .await
+    }
+
     /// Writes a picture of the whole page to target/screens.
     pub async fn shoot(&self, name: &str) {
         let height = self.run("return Math.min(Math.max(document.documentElement.scrollHeight, 700), 3000)").await;
@@ -162,6 +157,28 @@ impl Browser {
         match self.page.issue_cmd(command).await {
             Ok(answer) => answer,
             Err(error) => panic!("the browser refused a command: {error}"),
+        }
+    }
+}
+
+/// Starts chromedriver on a free port. `None` when the port it chose was taken before it listened.
+fn start_driver() -> Option<(Child, BufReader<ChildStdout>, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("chromedriver does not start ({error}): {INSTALL}"));
+    let mut said = BufReader::new(driver.stdout.take()?);
+    let told = said.by_ref().lines().map_while(Result::ok);
+    let port = told.filter_map(|line| line.split("started successfully on port ").nth(1)?.trim_end_matches('.').trim().parse().ok()).next();
+    match port {
+        Some(port) => Some((driver, said, port)),
+        None => {
+            // It said nothing more, so it has ended or is about to.
+            let _ = driver.kill();
+            let _ = driver.wait();
+            None
         }
     }
 }

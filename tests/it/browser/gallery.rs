@@ -85,6 +85,8 @@ async fn look_at(browser: &Browser, name: &str, path: &str) {
             browser.go(path).await;
             browser.wait("h1").await;
             assert!(!browser.overflows().await, "{path} is wider than a window of {width} pixels");
+            let burst = browser.burst_panels().await;
+            assert_eq!(burst, json!([]), "{path} in a window of {width} pixels");
             browser.shoot(&format!("{name}-{size}-{colours}")).await;
         }
     }

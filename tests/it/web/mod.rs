@@ -1,3 +1,9 @@
 //! The real router over a real socket: API and pages, refusals, headers, hostile input.
 
+mod access;
+mod api;
+mod events;
+mod hostile;
+mod pages;
 pub mod site;
+mod uploads;

@@ -2,12 +2,15 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use dbsnap::{app, config::Config, jobs, services::Ctx, web};
+use dbsnap::{app, auth, config::Config, db, jobs, services::Ctx, web};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect::Policy};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+
+/// What everyone signs in with here.
+pub const PASSWORD: &str = "a long password of the tests";
 
 /// A running site. Everything of it is gone when it is dropped.
 pub struct Site {
@@ -58,6 +61,33 @@ impl Site {
         });
         let client = Client::builder().redirect(Policy::none()).cookie_store(true).build().unwrap();
         Self { ctx, base, client, folder, _jobs: jobs, _opened: opened }
+    }
+
+    /// A setup token that works; the one that a start prints is only in its log.
+    pub async fn setup_token(&self) -> String {
+        let token = auth::token::generate().expose().to_owned();
+        db::settings::set(&self.ctx.db, "setup_token_hash", &auth::token::hash(&token)).await.unwrap();
+        token
+    }
+
+    /// Creates the administrator `ada` and leaves this site's client signed in.
+    pub async fn set_up(&self) {
+        let token = self.setup_token().await;
+        let form = [("token", token.as_str()), ("name", "ada"), ("password", PASSWORD), ("again", PASSWORD)];
+        let response = self.submit("/setup", &form).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{:?}", response.text().await);
+    }
+
+    /// Adds a user of this role and returns the cookie of a new session.
+    pub async fn sign_in_as(&self, role: &str) -> String {
+        let answer = self.api(Method::POST, "/api/users", json!({"name": role, "password": PASSWORD, "role": role})).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
+        let client = Client::builder().redirect(Policy::none()).build().unwrap();
+        let form = [("name", role), ("password", PASSWORD)];
+        let response = client.post(format!("{}/login", self.base)).form(&form).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::SEE_OTHER);
+        let cookie = response.headers()["set-cookie"].to_str().unwrap();
+        cookie.split(';').next().unwrap().to_owned()
     }
 
     pub fn ask(&self, method: Method, path: &str) -> RequestBuilder {
