@@ -166,7 +166,7 @@ pub fn check_plan(engine: &dyn Engine, mut plan: RestorePlan) -> Result<RestoreP
         problems.insert("content".to_owned(), format!("'{}' is not possible for {}", plan.content, info.label));
     }
     if plan.content == RestoreContent::Data && plan.mode == RestoreMode::New {
-        problems.insert("content".to_owned(), "data alone needs tables to go into: choose the mode append or clean".into());
+        problems.insert("content".to_owned(), "rows alone need tables to go into: choose the mode append".into());
     }
     if !plan.tables.is_empty() && !info.restore_tables {
         problems.insert("tables".to_owned(), format!("tables cannot be chosen for {}", info.label));
