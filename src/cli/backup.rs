@@ -48,7 +48,7 @@ pub struct Args {
     /// The name in file names; the database's own by default.
     #[arg(long)]
     name: Option<String>,
-    /// An option of the engine, such as schema_only=true; repeat it for more, and for lists.
+    /// An option of the engine, such as schemaOnly=true; repeat it for more, and for lists.
     #[arg(long = "option", value_name = "NAME=VALUE")]
     options: Vec<String>,
     /// Print the manifest's facts as JSON.

@@ -210,3 +210,14 @@ async fn a_database_that_is_not_there_is_named_with_a_next_step() {
         assert!(subject.engine.probe(&subject.settings, &bench.run).await.unwrap().tables > 0);
     }
 }
+
+#[test]
+fn settings_and_options_are_named_in_camel_case_as_the_api_is() {
+    for engine in dbsnap::engines::registry() {
+        let info = engine.info();
+        for field in info.connection.iter().chain(info.dump_options).chain(info.restore_options) {
+            let camel = field.name.starts_with(|c: char| c.is_ascii_lowercase()) && field.name.chars().all(|c| c.is_ascii_alphanumeric());
+            assert!(camel && !field.label.is_empty(), "{}: {}", info.id, field.name);
+        }
+    }
+}

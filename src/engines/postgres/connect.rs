@@ -40,7 +40,7 @@ impl Target {
             database: needed("database")?,
             user: needed("user")?,
             password: text("password").map(Secret::new),
-            connect_timeout: Duration::from_secs(settings.integer("connect_timeout").and_then(|s| u64::try_from(s).ok()).unwrap_or(10)),
+            connect_timeout: Duration::from_secs(settings.integer("connectTimeout").and_then(|s| u64::try_from(s).ok()).unwrap_or(10)),
         };
         target.checked()
     }
@@ -170,7 +170,7 @@ pub fn settings_from_url(url: &Url) -> Result<Settings> {
             "user" => "user",
             "password" => "password",
             "dbname" => "database",
-            "connect_timeout" => "connect_timeout",
+            "connect_timeout" => "connectTimeout",
             "sslmode" if ["disable", "allow", "prefer"].contains(&&*value) => continue,
             "sslmode" => {
                 return Err(Error::validation(format!("sslmode={value} cannot be honoured: this version opens no TLS connections"))
@@ -243,7 +243,7 @@ mod tests {
         check("postgresql://app@db/shop", Ok(json!({"user": "app", "host": "db", "database": "shop"})));
         check(
             "postgres://a%40b:p%2Fw%20d@[::1]:6000/%F0%9F%90%98%20x?connect_timeout=3&sslmode=prefer",
-            Ok(json!({"user": "a@b", "password": "p/w d", "host": "::1", "port": "6000", "database": "🐘 x", "connect_timeout": "3"})),
+            Ok(json!({"user": "a@b", "password": "p/w d", "host": "::1", "port": "6000", "database": "🐘 x", "connectTimeout": "3"})),
         );
         check("postgresql:///?user=app&host=/run/pg&dbname=-h", Ok(json!({"user": "app", "host": "/run/pg", "database": "-h"})));
         check("postgresql://app@db", Ok(json!({"user": "app", "host": "db", "database": "app"})));

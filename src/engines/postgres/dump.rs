@@ -46,7 +46,7 @@ impl PgDump {
         let tool = places.to_dump("pg_dump", server.version, run).await?;
         let mut warnings: Vec<String> = tool.warning().into_iter().collect();
         let filtered =
-            ["include_tables", "exclude_tables", "include_schemas", "exclude_schemas"].iter().any(|list| !options.list(list).is_empty());
+            ["includeTables", "excludeTables", "includeSchemas", "excludeSchemas"].iter().any(|list| !options.list(list).is_empty());
         if !filtered && !server.superuser {
             warnings.extend(unreadable(&exporter, &target).await?);
         }
@@ -81,7 +81,7 @@ impl PgDump {
             .arg(format!("--dbname={}", self.target.conninfo()))
             .stdout();
         let mut program = self.target.give_to(program, run)?.env("PGAPPNAME", &name);
-        if let Some(after) = seconds(&self.options, "stall_timeout_seconds") {
+        if let Some(after) = seconds(&self.options, "stallTimeoutSeconds") {
             program = program.stall(after);
         }
         // pg_dump waits for its locks by its own option.
@@ -134,35 +134,35 @@ impl Dump for PgDump {
 
 /// What the options mean to pg_dump.
 fn arguments(options: &Settings) -> Result<Vec<OsString>> {
-    if options.flag("schema_only") && options.flag("data_only") {
+    if options.flag("schemaOnly") && options.flag("dataOnly") {
         return Err(Error::validation("a dump cannot be both schema only and data only").hint("choose one, or none for both"));
     }
     let mut arguments: Vec<OsString> = Vec::new();
     for (option, argument) in
-        [("schema_only", "--schema-only"), ("data_only", "--data-only"), ("no_owner", "--no-owner"), ("no_privileges", "--no-privileges")]
+        [("schemaOnly", "--schema-only"), ("dataOnly", "--data-only"), ("noOwner", "--no-owner"), ("noPrivileges", "--no-privileges")]
     {
         if options.flag(option) {
             arguments.push(argument.into());
         }
     }
     for (option, argument) in [
-        ("include_tables", "--table="),
-        ("exclude_tables", "--exclude-table="),
-        ("include_schemas", "--schema="),
-        ("exclude_schemas", "--exclude-schema="),
+        ("includeTables", "--table="),
+        ("excludeTables", "--exclude-table="),
+        ("includeSchemas", "--schema="),
+        ("excludeSchemas", "--exclude-schema="),
     ] {
         for pattern in options.list(option) {
             arguments.push(format!("{argument}{pattern}").into());
         }
     }
     // Said either way, because chosen tables or schemas turn them off in pg_dump.
-    let large_objects = options.get("large_objects").is_none_or(|value| value.as_bool() != Some(false));
-    if !large_objects || options.flag("schema_only") {
+    let large_objects = options.get("largeObjects").is_none_or(|value| value.as_bool() != Some(false));
+    if !large_objects || options.flag("schemaOnly") {
         arguments.push("--no-blobs".into());
-    } else if options.list("include_tables").is_empty() && options.list("include_schemas").is_empty() {
+    } else if options.list("includeTables").is_empty() && options.list("includeSchemas").is_empty() {
         arguments.push("--blobs".into());
     }
-    if let Some(timeout) = seconds(options, "lock_timeout_seconds") {
+    if let Some(timeout) = seconds(options, "lockTimeoutSeconds") {
         arguments.push(format!("--lock-wait-timeout={}", timeout.as_millis()).into());
     }
     Ok(arguments)
@@ -181,13 +181,13 @@ mod tests {
     #[test]
     fn owners_grants_and_large_objects_are_dumped_unless_turned_off() {
         check(json!({}), &["--blobs"]);
-        check(json!({"no_owner": true, "no_privileges": true, "large_objects": false}), &["--no-owner", "--no-privileges", "--no-blobs"]);
-        check(json!({"lock_timeout_seconds": 5}), &["--blobs", "--lock-wait-timeout=5000"]);
+        check(json!({"noOwner": true, "noPrivileges": true, "largeObjects": false}), &["--no-owner", "--no-privileges", "--no-blobs"]);
+        check(json!({"lockTimeoutSeconds": 5}), &["--blobs", "--lock-wait-timeout=5000"]);
     }
 
     #[test]
     fn patterns_are_one_argument_each_and_cannot_be_options() {
-        check(json!({"include_tables": ["-h", "a.*"], "exclude_schemas": ["b c"]}), &["--table=-h", "--table=a.*", "--exclude-schema=b c"]);
-        assert!(arguments(json!({"schema_only": true, "data_only": true}).as_object().unwrap()).is_err());
+        check(json!({"includeTables": ["-h", "a.*"], "excludeSchemas": ["b c"]}), &["--table=-h", "--table=a.*", "--exclude-schema=b c"]);
+        assert!(arguments(json!({"schemaOnly": true, "dataOnly": true}).as_object().unwrap()).is_err());
     }
 }

@@ -25,45 +25,45 @@ pub static INFO: EngineInfo = EngineInfo {
         Field::new("database", "Database", Text).required(),
         Field::new("user", "User", Text).required(),
         Field::new("password", "Password", Secret),
-        Field::new("connect_timeout", "Connect timeout", Integer { min: 1, max: 600 }).default("10").help("Seconds."),
+        Field::new("connectTimeout", "Connect timeout", Integer { min: 1, max: 600 }).default("10").help("Seconds."),
     ],
     dump_options: &[
-        Field::new("schema_only", "Schema only", Bool).help("No rows."),
-        Field::new("data_only", "Data only", Bool).help("No definitions."),
-        Field::new("include_tables", "Only these tables", List).help("Patterns as pg_dump reads them, such as orders or sales.*."),
-        Field::new("exclude_tables", "Without these tables", List),
-        Field::new("include_schemas", "Only these schemas", List),
-        Field::new("exclude_schemas", "Without these schemas", List),
-        Field::new("large_objects", "Large objects", Bool).default("true"),
-        Field::new("no_owner", "Without owners", Bool).help("Owners are kept unless this is set."),
-        Field::new("no_privileges", "Without privileges", Bool).help("Grants are kept unless this is set."),
+        Field::new("schemaOnly", "Schema only", Bool).help("No rows."),
+        Field::new("dataOnly", "Data only", Bool).help("No definitions."),
+        Field::new("includeTables", "Only these tables", List).help("Patterns as pg_dump reads them, such as orders or sales.*."),
+        Field::new("excludeTables", "Without these tables", List),
+        Field::new("includeSchemas", "Only these schemas", List),
+        Field::new("excludeSchemas", "Without these schemas", List),
+        Field::new("largeObjects", "Large objects", Bool).default("true"),
+        Field::new("noOwner", "Without owners", Bool).help("Owners are kept unless this is set."),
+        Field::new("noPrivileges", "Without privileges", Bool).help("Grants are kept unless this is set."),
         Field::new("globals", "Roles and tablespaces too", Bool).help("An extra artifact, made by pg_dumpall --globals-only."),
-        Field::new("lock_timeout_seconds", "Lock timeout", SECONDS)
+        Field::new("lockTimeoutSeconds", "Lock timeout", SECONDS)
             .default("60")
             .help("Seconds to wait for the lock on a table before the dump fails; 0 waits for ever."),
-        Field::new("statement_timeout_seconds", "Statement timeout", SECONDS)
+        Field::new("statementTimeoutSeconds", "Statement timeout", SECONDS)
             .default("0")
             .help("A statement of the dump (one table's rows) that runs longer than this is cancelled and the dump fails; 0 never."),
-        Field::new("stall_timeout_seconds", "Stall timeout", SECONDS)
+        Field::new("stallTimeoutSeconds", "Stall timeout", SECONDS)
             .default("1800")
             .help("The dump fails when pg_dump writes nothing for this long, such as behind a lock; 0 waits for ever."),
     ],
     restore_options: &[
         Field::new("jobs", "Parallel jobs", Integer { min: 1, max: 64 }).default("2"),
-        Field::new("no_owner", "Without owners", Bool).help("Everything belongs to the connecting user."),
-        Field::new("no_privileges", "Without privileges", Bool).help("No grants are restored."),
+        Field::new("noOwner", "Without owners", Bool).help("Everything belongs to the connecting user."),
+        Field::new("noPrivileges", "Without privileges", Bool).help("No grants are restored."),
         Field::new("globals", "Roles and tablespaces first", Bool)
             .help("Creates those that are missing, where the backup holds them; roles that exist are left as they are."),
-        Field::new("if_exists", "Ignore missing objects", Bool)
+        Field::new("ifExists", "Ignore missing objects", Bool)
             .default("true")
             .help("In clean mode: an object that is not there needs no dropping."),
-        Field::new("single_transaction", "One transaction", Bool).help("All or nothing, with one job."),
-        Field::new("exit_on_error", "Stop at the first error", Bool)
+        Field::new("singleTransaction", "One transaction", Bool).help("All or nothing, with one job."),
+        Field::new("exitOnError", "Stop at the first error", Bool)
             .default("true")
             .help("Otherwise errors become warnings and what can be restored is."),
-        Field::new("disable_triggers", "Disable triggers", Bool).help("While rows alone are restored; needs a superuser."),
-        Field::new("lock_timeout_seconds", "Lock timeout", SECONDS).default("60").help("Seconds; 0 waits for ever."),
-        Field::new("statement_timeout_seconds", "Statement timeout", SECONDS).default("0").help(
+        Field::new("disableTriggers", "Disable triggers", Bool).help("While rows alone are restored; needs a superuser."),
+        Field::new("lockTimeoutSeconds", "Lock timeout", SECONDS).default("60").help("Seconds; 0 waits for ever."),
+        Field::new("statementTimeoutSeconds", "Statement timeout", SECONDS).default("0").help(
             "Seconds a statement of a plain SQL script may run; 0 never ends one. Archives are restored by pg_restore, which sets none.",
         ),
         Field::new("analyze", "Analyze afterwards", Bool).help("Collects planner statistics at the end."),

@@ -145,8 +145,8 @@ impl Input {
     /// Loads it into an existing database. `watcher` is a connection to that database. Returns the errors it went past.
     pub async fn load(&self, load: Load<'_>, watcher: &Client, warnings: &mut Vec<String>, run: &Run) -> Result<Vec<String>> {
         let options = &load.plan.engine;
-        let go_on = options.get("exit_on_error").and_then(Value::as_bool) == Some(false);
-        let single_transaction = options.flag("single_transaction");
+        let go_on = options.get("exitOnError").and_then(Value::as_bool) == Some(false);
+        let single_transaction = options.flag("singleTransaction");
         let old_server = load.server.major < TRANSACTION_TIMEOUT;
         let limits = Limits::of(options);
         let (path, archive, selection) = match self {
@@ -227,10 +227,10 @@ fn arguments(plan: &RestorePlan) -> Vec<String> {
         (plan.content == RestoreContent::Schema, "--schema-only"),
         (plan.content == RestoreContent::Data, "--data-only"),
         (clean, "--clean"),
-        (clean && options.get("if_exists").is_none_or(|value| value.as_bool() != Some(false)), "--if-exists"),
-        (options.flag("no_owner"), "--no-owner"),
-        (options.flag("no_privileges"), "--no-privileges"),
-        (options.flag("disable_triggers"), "--disable-triggers"),
+        (clean && options.get("ifExists").is_none_or(|value| value.as_bool() != Some(false)), "--if-exists"),
+        (options.flag("noOwner"), "--no-owner"),
+        (options.flag("noPrivileges"), "--no-privileges"),
+        (options.flag("disableTriggers"), "--disable-triggers"),
     ]
     .into_iter()
     .filter(|(wanted, _)| *wanted)

@@ -58,7 +58,7 @@ pub async fn restore(request: &RestoreRequest<'_>, places: Places, run: &Run) ->
             }
         }
         RestoreMode::Clean | RestoreMode::Append => {
-            let stays = match plan.engine.flag("single_transaction") {
+            let stays = match plan.engine.flag("singleTransaction") {
                 true => "nothing was changed",
                 false => "what was restored before the error is still there",
             };
@@ -173,7 +173,7 @@ fn check_plan(plan: &RestorePlan) -> Result<()> {
         (RestoreMode::Clean, RestoreContent::Data) => {
             wrong("rows alone cannot be restored in clean mode, which drops the tables", "use the mode append, or restore everything")
         }
-        (_, content) if content != RestoreContent::Data && plan.engine.flag("disable_triggers") => {
+        (_, content) if content != RestoreContent::Data && plan.engine.flag("disableTriggers") => {
             wrong("triggers can be disabled only while rows alone are restored", "choose the content 'data', or leave triggers as they are")
         }
         _ => Ok(()),

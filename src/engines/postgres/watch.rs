@@ -28,7 +28,7 @@ pub struct Limits {
 
 impl Limits {
     pub fn of(options: &Settings) -> Self {
-        Self { lock: seconds(options, "lock_timeout_seconds"), statement: seconds(options, "statement_timeout_seconds") }
+        Self { lock: seconds(options, "lockTimeoutSeconds"), statement: seconds(options, "statementTimeoutSeconds") }
     }
 
     /// Watches the sessions whose application name is `name` and returns the error for the first statement over a limit;

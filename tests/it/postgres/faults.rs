@@ -55,7 +55,7 @@ async fn a_wrong_password_a_missing_database_and_a_silent_host_are_named() {
     refused(probe(json!({"host": "nothing.invalid"})).await, &["nothing.invalid", "check host and port"]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    refused(probe(json!({"port": port, "connect_timeout": 1})).await, &["did not answer in 2 s"]);
+    refused(probe(json!({"port": port, "connectTimeout": 1})).await, &["did not answer in 2 s"]);
     let good = probe(json!({})).await.unwrap();
     assert!(good.server_version.starts_with("PostgreSQL 15.") && good.tool.unwrap().starts_with("pg_dump 15."));
     assert_eq!(good.read_only, Some(false));
@@ -176,7 +176,7 @@ async fn a_locked_table_fails_a_dump_after_the_lock_timeout() {
     holder.batch_execute("CREATE TABLE held (a int)").await.unwrap();
     holder.batch_execute("BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let dumping = Bench::new();
-    let dumping = dumping.dump(server, &name, json!({"lock_timeout_seconds": 1}));
+    let dumping = dumping.dump(server, &name, json!({"lockTimeoutSeconds": 1}));
     refused(tokio::time::timeout(Duration::from_secs(30), dumping).await.unwrap(), &["LOCK TABLE public.held", "raise the lock timeout"]);
     holder.batch_execute("COMMIT").await.unwrap();
 }
@@ -190,6 +190,6 @@ async fn a_statement_that_runs_too_long_fails_the_dump() {
     holder.batch_execute("CREATE TABLE held (a int)").await.unwrap();
     holder.batch_execute("BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let bench = Bench::new();
-    let dumping = bench.dump(server, &name, json!({"lock_timeout_seconds": 0, "statement_timeout_seconds": 1}));
+    let dumping = bench.dump(server, &name, json!({"lockTimeoutSeconds": 0, "statementTimeoutSeconds": 1}));
     refused(tokio::time::timeout(Duration::from_secs(30), dumping).await.unwrap(), &["ran longer than 1 s", "raise the statement timeout"]);
 }

@@ -90,7 +90,7 @@ async fn clean_replaces_objects_in_place_and_append_adds() {
     client.batch_execute("DELETE FROM orders; CREATE TABLE mine (a int)").await.unwrap();
     let bench = Bench::new();
     refused(bench.restore(server, &name, &dumped, plan(RestoreMode::Append, json!({}))).await, &["already exists", "new database"]);
-    bench.restore(server, &name, &dumped, plan(RestoreMode::Clean, json!({"single_transaction": true}))).await.unwrap();
+    bench.restore(server, &name, &dumped, plan(RestoreMode::Clean, json!({"singleTransaction": true}))).await.unwrap();
     assert_eq!(number(server, &name, "SELECT count(*) FROM orders").await, 300);
     assert_eq!(
         number(server, &name, "SELECT count(*) FROM pg_class WHERE relname = 'mine'").await,
@@ -103,7 +103,7 @@ async fn clean_replaces_objects_in_place_and_append_adds() {
     let rows = RestorePlan {
         content: RestoreContent::Data,
         tables: vec!["orders".into(), "public.customers".into()],
-        ..plan(RestoreMode::Append, json!({"disable_triggers": true, "jobs": 1}))
+        ..plan(RestoreMode::Append, json!({"disableTriggers": true, "jobs": 1}))
     };
     let outcome = bench.restore(server, &name, &dumped, rows).await.unwrap();
     assert_eq!(outcome.tables.iter().map(|table| table.rows).sum::<u64>(), 400);
@@ -162,7 +162,7 @@ async fn errors_stop_a_restore_unless_it_may_go_on() {
     refused(bench.restore(server, &name, &dumped, plan_into(RestoreMode::New, "owned_strict")).await, &["gone_role", "without owners"]);
     assert!(!databases(server).await.contains(&"owned_strict".to_owned()));
     for (target, options, warnings) in
-        [("owned_loose", json!({"exit_on_error": false}), 1), ("owned_without", json!({"no_owner": true, "no_privileges": true}), 0)]
+        [("owned_loose", json!({"exitOnError": false}), 1), ("owned_without", json!({"noOwner": true, "noPrivileges": true}), 0)]
     {
         let wanted = RestorePlan { engine: options.as_object().unwrap().clone(), ..plan_into(RestoreMode::New, target) };
         let outcome = bench.restore(server, &name, &dumped, wanted).await.unwrap();
@@ -179,11 +179,11 @@ async fn dump_options_do_what_they_say() {
         let dumped = bench.dump(server, &name, options).await.unwrap();
         dumped.tables.iter().map(|table| table.label()).collect::<Vec<_>>()
     };
-    assert_eq!(labels(json!({"schema_only": true})).await, Vec::<String>::new());
-    assert_eq!(labels(json!({"include_tables": ["orders", "customers"]})).await, ["public.customers", "public.orders"]);
-    assert_eq!(labels(json!({"exclude_schemas": ["public"]})).await, ["other.orders; --"]);
-    assert_eq!(labels(json!({"include_schemas": ["public"], "exclude_tables": ["log*", "customers"]})).await, ["public.orders"]);
-    assert_eq!(labels(json!({"data_only": true})).await.len(), 4);
-    refused(bench.dump(server, &name, json!({"include_tables": ["nope"]})).await, &["no matching tables"]);
-    refused(bench.dump(server, &name, json!({"data_only": true, "schema_only": true})).await, &["both"]);
+    assert_eq!(labels(json!({"schemaOnly": true})).await, Vec::<String>::new());
+    assert_eq!(labels(json!({"includeTables": ["orders", "customers"]})).await, ["public.customers", "public.orders"]);
+    assert_eq!(labels(json!({"excludeSchemas": ["public"]})).await, ["other.orders; --"]);
+    assert_eq!(labels(json!({"includeSchemas": ["public"], "excludeTables": ["log*", "customers"]})).await, ["public.orders"]);
+    assert_eq!(labels(json!({"dataOnly": true})).await.len(), 4);
+    refused(bench.dump(server, &name, json!({"includeTables": ["nope"]})).await, &["no matching tables"]);
+    refused(bench.dump(server, &name, json!({"dataOnly": true, "schemaOnly": true})).await, &["both"]);
 }

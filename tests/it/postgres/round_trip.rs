@@ -155,7 +155,7 @@ async fn a_dump_moves_between_major_releases_both_ways() {
     let name = new.database("down").await;
     new.connect(&name).await.batch_execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS a").await.unwrap();
     let dumped = bench.dump(new, &name, json!({})).await.unwrap();
-    for options in [json!({}), json!({"jobs": 1}), json!({"single_transaction": true})] {
+    for options in [json!({}), json!({"jobs": 1}), json!({"singleTransaction": true})] {
         let target = old.database("down").await;
         let outcome = bench.restore(old, &target, &dumped, plan(RestoreMode::Append, options)).await.unwrap();
         assert_eq!(outcome.tables, dumped.tables);

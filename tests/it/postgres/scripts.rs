@@ -43,10 +43,10 @@ async fn a_script_stops_at_its_first_error_and_names_the_line() {
     refused(error, &["line 4", "INSERT INTO nope VALUES (1);", "relation \"nope\" does not exist", "still there"]);
     assert_eq!(number(server, &name, "SELECT count(*) FROM a").await, 1);
     server.connect(&name).await.batch_execute("DROP TABLE a").await.unwrap();
-    let error = bench.restore_script(server, &name, script, plan(RestoreMode::Append, json!({"single_transaction": true}))).await;
+    let error = bench.restore_script(server, &name, script, plan(RestoreMode::Append, json!({"singleTransaction": true}))).await;
     refused(error, &["line 4", "nothing was changed"]);
     assert_eq!(number(server, &name, "SELECT count(*) FROM pg_class WHERE relname = 'a'").await, 0);
-    let outcome = bench.restore_script(server, &name, script, plan(RestoreMode::Append, json!({"exit_on_error": false}))).await.unwrap();
+    let outcome = bench.restore_script(server, &name, script, plan(RestoreMode::Append, json!({"exitOnError": false}))).await.unwrap();
     assert_eq!((outcome.tables[0].rows, outcome.warnings.len()), (2, 1));
     refused(bench.restore_script(server, &name, script, plan_into(RestoreMode::New, "script_new")).await, &["line 4", "dropped again"]);
     assert!(!databases(server).await.contains(&"script_new".to_owned()));
