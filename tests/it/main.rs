@@ -13,6 +13,7 @@ mod crash;
 mod decrypt_script;
 mod engine_conformance;
 mod jobs;
+mod packaging;
 mod pipeline;
 mod postgres;
 mod sqlite;

@@ -1,8 +1,16 @@
 //! Real archives of each major release, whole, cut, compressed and altered, as the inspector reads them.
 
-use dbsnap::{domain::artifact::DumpFormat, engines::Engine};
+use std::{fs, path::PathBuf};
 
-use super::{ENGINE, inspect};
+use dbsnap::{
+    domain::{
+        artifact::{ArtifactKind, DumpFormat},
+        restore::RestoreMode,
+    },
+    engines::Engine,
+};
+
+use super::{Bench, ENGINE, inspect, plan_into};
 use crate::support::postgres::{MAJORS, shared};
 
 const TABLES: &str = "CREATE TABLE a AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n; CREATE TABLE b (x text);
@@ -70,5 +78,30 @@ async fn altered_archives_never_panic() {
             // Either way is right; what matters is that it ends.
             let _ = inspect(DumpFormat::PgCustom, &altered);
         }
+    }
+}
+
+/// What comes through a pipe lacks the offsets that pg_dump writes into a file at its end, and pg_restore needs for its jobs.
+#[tokio::test]
+async fn a_spooled_archive_is_what_pg_dump_writes_into_a_file() {
+    // The moment it was made ends here at the latest.
+    const DATE_END: usize = 51;
+    for major in MAJORS {
+        let server = shared(major);
+        let name = server.database("offsets").await;
+        server.connect(&name).await.batch_execute(TABLES).await.unwrap();
+        let bench = Bench::new();
+        let file = bench.scratch.path().join("written");
+        server.program("pg_dump", &["--format=custom", "--compress=0", &format!("--file={}", file.display()), &name]);
+        let piped = server.program("pg_dump", &["--format=custom", "--compress=0", &name]);
+        let (written, parts) = (fs::read(file).unwrap(), vec![(ArtifactKind::Dump, DumpFormat::PgCustom, piped.clone().into())]);
+        assert!(piped[DATE_END..] != written[DATE_END..], "PostgreSQL {major}: a pipe makes no difference");
+        bench.restore_parts(server, "postgres", parts, &[], plan_into(RestoreMode::New, &format!("{name}_back"))).await.unwrap();
+        let spooled: Vec<PathBuf> = fs::read_dir(bench.scratch.path())
+            .unwrap()
+            .map(|folder| folder.unwrap().path().join("restore.dump"))
+            .filter(|path| path.exists())
+            .collect();
+        assert!(fs::read(&spooled[0]).unwrap()[DATE_END..] == written[DATE_END..], "PostgreSQL {major}");
     }
 }
