@@ -10,7 +10,8 @@ use std::{
 
 use dbsnap::config::describe;
 
-const SCRIPTS: &[&str] = &["scripts/demo", "scripts/test", "scripts/test-tools", "scripts/test-peers", "scripts/bench", "scripts/cli-docs", ".ci/run"];
+const SCRIPTS: &[&str] =
+    &["scripts/demo", "scripts/test", "scripts/test-tools", "scripts/test-peers", "scripts/bench", "scripts/cli-docs", ".ci/run"];
 
 #[test]
 fn the_commands_that_the_readme_shows_exist_and_can_be_run() {
@@ -37,13 +38,13 @@ fn shellcheck_has_no_warning_about_the_scripts() {
 
 #[test]
 fn the_image_is_built_from_files_that_reach_the_builder() {
-    let admitted: Vec<String> =
-        read(".dockerignore").lines().filter_map(|line| line.strip_prefix('!')).map(str::to_owned).collect();
+    let admitted: Vec<String> = read(".dockerignore").lines().filter_map(|line| line.strip_prefix('!')).map(str::to_owned).collect();
     for path in &admitted {
         assert!(root(path).exists(), ".dockerignore admits {path}, which does not exist");
     }
     // Files that the compiler reads into the program, besides the sources themselves.
-    for needed in ["Cargo.toml", "Cargo.lock", "build.rs", "package.json", "package-lock.json", "src", "migrations", "static", "templates"] {
+    for needed in ["Cargo.toml", "Cargo.lock", "build.rs", "package.json", "package-lock.json", "src", "migrations", "static", "templates"]
+    {
         assert!(admitted.iter().any(|path| path == needed), "the build needs {needed}, which .dockerignore keeps out");
     }
     for (file, included) in included_files() {
@@ -78,7 +79,8 @@ fn the_image_and_the_examples_set_only_variables_that_exist() {
 
     let compose = read("docker-compose.example.yml");
     let service = compose.split("\n  dbsnap:\n").nth(1).and_then(|rest| rest.split("\n  postgres:\n").next()).expect("a dbsnap service");
-    let environment = service.split("    environment:\n").nth(1).and_then(|rest| rest.split("    secrets:").next()).expect("its environment");
+    let environment =
+        service.split("    environment:\n").nth(1).and_then(|rest| rest.split("    secrets:").next()).expect("its environment");
     for line in environment.lines() {
         let name = line.trim().trim_start_matches("# ").split(':').next().unwrap_or_default();
         assert!(is_known(name), "docker-compose.example.yml sets '{name}', which the product does not read");
@@ -112,7 +114,8 @@ fn links_between_the_documents_lead_somewhere() {
 /// docs/reliability.md names a test for every fault it says is covered; the name must be that of a test.
 #[test]
 fn the_tests_that_the_reliability_page_names_exist() {
-    let tests: BTreeSet<String> = ["src", "tests"].iter().flat_map(|folder| files_below(&root(folder))).flat_map(|file| functions(&file)).collect();
+    let tests: BTreeSet<String> =
+        ["src", "tests"].iter().flat_map(|folder| files_below(&root(folder))).flat_map(|file| functions(&file)).collect();
     let page = read("docs/reliability.md");
     let rows = page.lines().filter(|line| line.starts_with("| ") && line.ends_with('|'));
     let named: BTreeSet<String> = rows
