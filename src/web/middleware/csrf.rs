@@ -9,15 +9,18 @@ use crate::{
     web::error::Failure,
 };
 
+/// How a refusal is answered.
+type Refuse = fn(ProtectionError) -> Response;
+
 /// `base_url` is trusted beside the request's own host: a proxy may change the host.
-pub fn layer(base_url: Option<&Url>) -> Result<CsrfLayer<fn(ProtectionError) -> Response>> {
+pub fn layer(base_url: Option<&Url>) -> Result<CsrfLayer<Refuse>> {
     let mut layer = CsrfLayer::new();
     if let Some(url) = base_url {
         layer = layer
             .add_trusted_origin(url.origin().ascii_serialization())
             .map_err(|cause| Error::validation(format!("BASE_URL {url} is not an http or https address: {cause}")))?;
     }
-    Ok(layer.with_rejection_response(refuse as fn(ProtectionError) -> Response))
+    Ok(layer.with_rejection_response(refuse as Refuse))
 }
 
 fn refuse(_: ProtectionError) -> Response {

@@ -169,18 +169,15 @@ fn start_driver() -> Option<(Child, BufReader<ChildStdout>, u16)> {
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("chromedriver does not start ({error}): {INSTALL}"));
-    let mut said = BufReader::new(driver.stdout.take()?);
+    let mut said = BufReader::new(driver.stdout.take().expect("it is piped"));
     let told = said.by_ref().lines().map_while(Result::ok);
     let port = told.filter_map(|line| line.split("started successfully on port ").nth(1)?.trim_end_matches('.').trim().parse().ok()).next();
-    match port {
-        Some(port) => Some((driver, said, port)),
-        None => {
-            // It said nothing more, so it has ended or is about to.
-            let _ = driver.kill();
-            let _ = driver.wait();
-            None
-        }
+    if port.is_none() {
+        // It said nothing more, so it has ended or is about to.
+        let _ = driver.kill();
+        let _ = driver.wait();
     }
+    port.map(|port| (driver, said, port))
 }
 
 impl Drop for Browser {

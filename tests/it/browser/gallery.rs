@@ -78,6 +78,20 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
     browser.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_worker_says_so_and_can_be_cancelled() {
+    let site = Site::idle().await;
+    let shop = site.add_database("shop", 3).await;
+    let backup = site.api(Method::POST, "/api/backups", json!({"databaseId": shop})).await.id();
+    let browser = Browser::open(&site.base).await;
+    look_at(&browser, "waiting-overview", "/").await;
+    look_at(&browser, "waiting-backup", &format!("/backups/{backup}")).await;
+    browser.wait_text("Waiting for a free worker").await;
+    browser.click("form[action$='/cancel'] button").await;
+    browser.wait_text("Nothing of it was kept").await;
+    browser.close().await;
+}
+
 async fn look_at(browser: &Browser, name: &str, path: &str) {
     for (width, size) in [(WIDE, "wide"), (PHONE, "phone")] {
         for colours in ["light", "dark"] {

@@ -71,6 +71,17 @@ async fn a_newcomer_sets_up_adds_a_database_backs_it_up_and_restores_it() {
     let restored = Connection::open(&target).unwrap();
     assert_eq!(restored.query_row("SELECT count(*) FROM orders", [], |row| row.get::<_, i64>(0)).unwrap(), 3000);
 
+    // The account: an API key is shown once.
+    browser.go("/account").await;
+    browser.fill("input[name=name]", "ci").await;
+    browser.click("form[action='/account/keys'] button").await;
+    browser.wait_text("shown this once").await;
+    for (width, size) in [(WIDE, "wide"), (PHONE, "phone")] {
+        browser.look(width, "light").await;
+        assert!(!browser.overflows().await, "the account page in a window of {width} pixels");
+        browser.shoot(&format!("journey-account-{size}-light")).await;
+    }
+
     let complaints: Vec<String> = browser.complaints().await.into_iter().filter(|line| !line.contains("401")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
     browser.close().await;
@@ -94,5 +105,13 @@ async fn ctrl_k_jumps_by_name_and_the_chosen_theme_stays() {
     browser.click("[data-set-theme=dark]").await;
     browser.go("/jobs").await;
     browser.wait("html[data-theme=dark]").await;
+
+    // On a phone the navigation opens from the bar, without a script of ours.
+    browser.look(PHONE, "light").await;
+    browser.go("/jobs").await;
+    browser.click("[popovertarget=side]").await;
+    browser.shoot("journey-menu-phone-dark").await;
+    browser.click("#side a[href='/restores']").await;
+    browser.wait_text("No restores yet").await;
     browser.close().await;
 }

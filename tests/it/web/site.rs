@@ -18,7 +18,8 @@ pub struct Site {
     pub base: String,
     pub client: Client,
     pub folder: TempDir,
-    _jobs: jobs::Jobs,
+    /// `None`: queued jobs stay queued.
+    _jobs: Option<jobs::Jobs>,
     _opened: app::Opened,
 }
 
@@ -39,7 +40,16 @@ impl Site {
         Self::start(&[("AUTH_MODE", "password")]).await
     }
 
+    /// Without sign-in and without workers: what is queued stays queued.
+    pub async fn idle() -> Self {
+        Self::build(&[("AUTH_MODE", "none")], false).await
+    }
+
     pub async fn start(vars: &[(&str, &str)]) -> Self {
+        Self::build(vars, true).await
+    }
+
+    async fn build(vars: &[(&str, &str)], workers: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut all = vec![
             ("ENCRYPTION_KEY".to_owned(), "a passphrase of the web tests, long enough".to_owned()),
@@ -50,7 +60,7 @@ impl Site {
         let config = Config::from_vars(all, folder.path()).unwrap();
         let opened = app::open(config).await.unwrap();
         let ctx = Arc::clone(&opened.ctx);
-        let jobs = jobs::start(Arc::clone(&ctx)).await.unwrap();
+        let jobs = if workers { Some(jobs::start(Arc::clone(&ctx)).await.unwrap()) } else { None };
         let router = web::router(Arc::clone(&ctx)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
