@@ -65,7 +65,6 @@ const NOTICES: &[(&str, &str)] = &[
     ("session", "That session was signed out."),
     ("key-removed", "The API key was removed; it stops working at once."),
     ("maintained", "Done."),
-    ("upload-dropped", "The upload was removed."),
 ];
 
 impl Layout {
