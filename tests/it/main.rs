@@ -16,6 +16,7 @@ mod jobs;
 mod packaging;
 mod pipeline;
 mod postgres;
+mod product;
 mod sqlite;
 mod stores;
 mod support;

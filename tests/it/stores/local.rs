@@ -16,9 +16,10 @@ use dbsnap::{
     stores::{Store, find},
 };
 use futures_util::{StreamExt, stream};
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::support::disk::Disk;
 
 use super::{
     Opened,
@@ -34,34 +35,6 @@ pub fn open() -> Opened {
 fn at(path: &Path) -> Arc<dyn Store> {
     let settings = json!({ "path": path });
     find("local").unwrap().open(settings.as_object().unwrap()).unwrap()
-}
-
-/// A small file system in memory, for disks that are full or cannot be written.
-struct Disk(TempDir);
-
-impl Disk {
-    fn new(size: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        let options = std::ffi::CString::new(format!("size={size}")).unwrap();
-        mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), Some(options.as_c_str()))
-            .expect("a tmpfs can be mounted: run the tests as root, in a container with --privileged");
-        Self(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn make_read_only(&self) {
-        mount_remount(self.path(), MountFlags::RDONLY, "").unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a test that failed may still hold a file open.
-        let _ = unmount(self.path(), UnmountFlags::DETACH);
-    }
 }
 
 #[tokio::test]

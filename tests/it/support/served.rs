@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Longest wait for any state.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Server {
+pub struct Served {
     child: Child,
     base: String,
     client: reqwest::Client,
@@ -37,7 +37,7 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-impl Server {
+impl Served {
     /// Starts it and waits until it is ready.
     pub async fn start(place: &Path, env: &[(&str, &str)]) -> Self {
         let port = free_port();
@@ -57,16 +57,52 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// SIGTERM, as `docker stop` sends it; returns how it ended.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         data(self.client.get(format!("{}{path}", self.base)).send().await.unwrap()).await
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Value {
-        data(self.client.post(format!("{}{path}", self.base)).json(&body).send().await.unwrap()).await
+        let (status, mut answer) = self.try_post(path, body).await;
+        assert!((200..300).contains(&status), "{status}: {answer}");
+        answer["data"].take()
+    }
+
+    /// Status and whole answer, whatever it is.
+    pub async fn try_post(&self, path: &str, body: Value) -> (u16, Value) {
+        let answer = self.client.post(self.url(path)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub async fn delete(&self, path: &str) -> u16 {
+        self.client.delete(self.url(path)).send().await.unwrap().status().as_u16()
+    }
+
+    /// Uploads a dump for a restore; status and whole answer.
+    pub async fn upload(&self, name: &str, bytes: Vec<u8>) -> (u16, Value) {
+        let form = reqwest::multipart::Form::new().part("file", reqwest::multipart::Part::bytes(bytes).file_name(name.to_owned()));
+        let answer = self.client.post(self.url("/api/restores/upload")).multipart(form).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Waits until a backup or restore at `path` is over, and returns it.
+    pub async fn over(&self, path: &str) -> Value {
+        let open = |found: &Value| ["queued", "running"].contains(&found["status"].as_str().unwrap());
+        wait_until(path, async || !open(&self.get(path).await)).await;
+        self.get(path).await
     }
 }
 
-impl Drop for Server {
+impl Drop for Served {
     fn drop(&mut self) {
         // It may be dead already: that is what these tests are about.
         let _ = self.child.kill();

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use rand::RngExt;
 use serde_json::{Value, json};
 
-mod server;
-
-use server::{Server, wait_until};
+use crate::support::served::{Served, command, free_port, wait_until};
 
 /// Crashes per run. Each one is at another point of a backup.
 const ROUNDS: usize = 8;
@@ -17,7 +15,7 @@ async fn after_a_crash_at_any_point_the_catalogue_and_the_store_agree() {
     let place = tempfile::tempdir().unwrap();
     let source = place.path().join("big.db");
     make_big(&source);
-    let mut server = Server::start(place.path(), &[("RETRY_BASE_SECONDS", "3600")]).await;
+    let mut server = Served::start(place.path(), &[("RETRY_BASE_SECONDS", "3600")]).await;
     let database =
         server.post("/api/databases", json!({"name": "big", "engine": "sqlite", "settings": {"path": source}})).await["id"].clone();
 
@@ -32,7 +30,7 @@ async fn after_a_crash_at_any_point_the_catalogue_and_the_store_agree() {
         let started = server.post("/api/backups", json!({"databaseId": database})).await["id"].clone();
         tokio::time::sleep(whole.mul_f64(rand::rng().random_range(0.0..1.1))).await;
         server.kill();
-        server = Server::start(place.path(), &[("RETRY_BASE_SECONDS", "3600")]).await;
+        server = Served::start(place.path(), &[("RETRY_BASE_SECONDS", "3600")]).await;
 
         let after = server.get(&backup(&started)).await;
         let status = after["status"].as_str().unwrap();
@@ -63,13 +61,13 @@ async fn an_interrupted_backup_is_tried_again_after_the_restart_and_completes() 
     let place = tempfile::tempdir().unwrap();
     let source = place.path().join("big.db");
     make_big(&source);
-    let mut server = Server::start(place.path(), &[("RETRY_BASE_SECONDS", "0")]).await;
+    let mut server = Served::start(place.path(), &[("RETRY_BASE_SECONDS", "0")]).await;
     let database =
         server.post("/api/databases", json!({"name": "big", "engine": "sqlite", "settings": {"path": source}})).await["id"].clone();
     let started = server.post("/api/backups", json!({"databaseId": database})).await["id"].clone();
     wait_until("the backup runs", async || server.get(&backup(&started)).await["status"] != "queued").await;
     server.kill();
-    server = Server::start(place.path(), &[("RETRY_BASE_SECONDS", "0")]).await;
+    server = Served::start(place.path(), &[("RETRY_BASE_SECONDS", "0")]).await;
     wait_until("a backup is complete", async || !completed(&server).await.is_empty()).await;
     let first = server.get(&backup(&started)).await;
     assert!(["interrupted", "completed"].contains(&first["status"].as_str().unwrap()), "{first}");
@@ -79,8 +77,8 @@ async fn an_interrupted_backup_is_tried_again_after_the_restart_and_completes() 
 #[tokio::test]
 async fn a_second_process_on_the_same_data_refuses_to_start_and_says_why() {
     let place = tempfile::tempdir().unwrap();
-    let _server = Server::start(place.path(), &[]).await;
-    let said = server::command(place.path(), server::free_port()).output().unwrap();
+    let _server = Served::start(place.path(), &[]).await;
+    let said = command(place.path(), free_port()).output().unwrap();
     let words = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(!said.status.success() && words.contains("another dbsnap"), "{words}");
 }
@@ -89,13 +87,13 @@ fn backup(id: &Value) -> String {
     format!("/api/backups/{}", id.as_str().unwrap())
 }
 
-async fn completed(server: &Server) -> Vec<Value> {
+async fn completed(server: &Served) -> Vec<Value> {
     server.get("/api/backups?status=completed&limit=200").await.as_array().unwrap().clone()
 }
 
 /// Every file in the store belongs to a completed backup, every file of a completed backup is there in full size, and
 /// no temporary file is left.
-async fn agree(server: &Server, place: &std::path::Path) {
+async fn agree(server: &Served, place: &std::path::Path) {
     let mut promised = BTreeSet::new();
     for brief in completed(server).await {
         let backup = server.get(&format!("/api/backups/{}", brief["id"].as_str().unwrap())).await;
