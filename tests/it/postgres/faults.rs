@@ -144,7 +144,7 @@ async fn a_cancel_in_mid_restore_leaves_no_child_and_no_database() {
         assert!(error.is_cancelled(), "{error}");
         assert_eq!(children("pg_restore").min(children(&format!("dbname='{name}_"))), 0);
         let left: Vec<_> = databases(server).await.into_iter().filter(|other| other.starts_with(&name)).collect();
-        assert_eq!(left, [name.clone()]);
+        assert_eq!(left, std::slice::from_ref(&name));
         assert_eq!(number(server, &name, "SELECT count(*) FROM filler").await, 40_000);
     }
 }

@@ -98,7 +98,7 @@ impl Server {
     fn wait_until_ready(&self, folder: &Path) {
         let deadline = Instant::now() + START;
         let state = || fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
-        while !state().lines().nth(7).is_some_and(|line| line.trim() == "ready") {
+        while state().lines().nth(7).is_none_or(|line| line.trim() != "ready") {
             let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "PostgreSQL {} did not start: {}", self.major, log());
             thread::sleep(Duration::from_millis(20));
