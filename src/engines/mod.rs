@@ -2,9 +2,15 @@
 //!
 //! Engines know how to talk to a server or a file; they know nothing of stores, encryption or the catalogue.
 
-use std::path::Path;
+use std::{
+    fs::OpenOptions,
+    io::{BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use serde::Serialize;
 use url::Url;
 
@@ -15,10 +21,10 @@ use crate::{
         fields::Field,
         restore::{RestoreContent, RestoreMode, RestorePlan},
         run::Run,
-        stream::{ByteSender, ByteStream},
+        stream::{ByteSender, ByteStream, PIECE, channel},
         time::Moment,
     },
-    error::{Error, Result},
+    error::{Context, Error, Kind, Result},
 };
 
 pub mod postgres;
@@ -177,21 +183,43 @@ pub struct RestoreOutcome {
     pub warnings: Vec<String>,
 }
 
-/// Writes a stream to a new file (0600), such as one in a run's scratch folder. Returns its size in bytes.
-pub(crate) async fn spool(mut stream: ByteStream, path: &Path, run: &Run) -> Result<u64> {
-    use futures_util::StreamExt;
-    use tokio::io::AsyncWriteExt;
-
-    use crate::error::{Context, Kind};
-
-    let naming = || format!("writing {}", path.display());
-    let mut file =
-        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await.context(Kind::Storage, naming)?;
-    let mut size = 0;
-    while let Some(piece) = run.until_cancelled(async { stream.next().await.transpose() }).await? {
-        size += piece.len() as u64;
-        file.write_all(&piece).await.context(Kind::Storage, naming)?;
-    }
-    file.flush().await.context(Kind::Storage, naming)?;
-    Ok(size)
+/// Writes a stream to a new file (0600), such as one in a run's scratch folder, while `feed` lets `seer` see it pass;
+/// returns what has seen it. Seeing and writing have a thread of their own, beside whatever the stream comes from.
+pub(crate) async fn spool<T: Send + 'static>(
+    mut stream: ByteStream,
+    path: &Path,
+    mut seer: T,
+    feed: fn(&mut T, &[u8]) -> Result<()>,
+    run: &Run,
+) -> Result<T> {
+    let naming = format!("writing {}", path.display());
+    let (pieces, mut arriving) = channel();
+    let writer = tokio::task::spawn_blocking({
+        let (naming, path) = (naming.clone(), path.to_owned());
+        move || {
+            let failed = || naming.clone();
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).context(Kind::Storage, failed)?;
+            let mut file = BufWriter::with_capacity(PIECE, file);
+            while let Some(piece) = arriving.blocking_recv() {
+                feed(&mut seer, &piece)?;
+                file.write_all(&piece).context(Kind::Storage, failed)?;
+            }
+            // Never synced: a file that a crash may lose is a file less to remove.
+            file.flush().context(Kind::Storage, failed)?;
+            Ok(seer)
+        }
+    });
+    let reading = async {
+        while let Some(piece) = stream.next().await.transpose()? {
+            if pieces.send(piece).await.is_err() {
+                // The writer has failed and says why.
+                break;
+            }
+        }
+        Ok(())
+    };
+    let read = run.until_cancelled(reading).await;
+    drop(pieces);
+    let seer = writer.await.context(Kind::Internal, || naming)?;
+    read.and(seer)
 }

@@ -4,10 +4,8 @@ use std::{
     fs,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
 };
 
-use futures_util::StreamExt;
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -69,8 +67,7 @@ impl Input {
                     )
                     .hint("use the modes new, drop or append with all content, or make an archive with pg_dump -Fc"));
                 }
-                let mut inspector =
-                    spool_through(stream, ScriptInspector::default(), |inspector, bytes| inspector.feed(bytes), &path, run).await?;
+                let mut inspector = spool(stream, &path, ScriptInspector::default(), |inspector, bytes| inspector.feed(bytes), run).await?;
                 inspector.finish()?;
                 Ok(Self::Script(script::scan(path, run).await?))
             }
@@ -81,7 +78,7 @@ impl Input {
     }
 
     async fn archive(stream: ByteStream, path: PathBuf, request: &RestoreRequest<'_>, run: &Run) -> Result<Self> {
-        let archive = spool_through(stream, Archive::new(Keep::Everything), |archive, bytes| archive.feed(bytes), &path, run).await?;
+        let archive = spool(stream, &path, Archive::new(Keep::Everything), Archive::feed, run).await?;
         archive.finish()?;
         write_offsets(&path, archive.offsets().collect()).await?;
         let counts = table_counts(&archive);
@@ -249,24 +246,4 @@ async fn write_offsets(path: &Path, offsets: Vec<(u64, Vec<u8>)>) -> Result<()> 
     };
     let written = tokio::task::spawn_blocking(write).await.context(Kind::Internal, || naming.clone())?;
     written.context(Kind::Storage, || naming)
-}
-
-/// Writes a stream to a file while `feed` sees it pass; returns what has seen it.
-async fn spool_through<T: Send + 'static>(
-    stream: ByteStream,
-    seer: T,
-    feed: fn(&mut T, &[u8]) -> Result<()>,
-    path: &Path,
-    run: &Run,
-) -> Result<T> {
-    let seer = Arc::new(Mutex::new(seer));
-    let sees = seer.clone();
-    let through = stream.map(move |piece| {
-        let piece = piece?;
-        feed(&mut sees.lock().unwrap_or_else(PoisonError::into_inner), &piece)?;
-        Ok(piece)
-    });
-    spool(Box::pin(through), path, run).await?;
-    let seer = Arc::into_inner(seer).ok_or_else(|| Error::internal("the stream of a restore outlived its reading"))?;
-    Ok(seer.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -53,7 +53,7 @@ pub(super) async fn restore(request: RestoreRequest<'_>, run: &Run) -> Result<Re
     };
     job.check_plan()?;
     let _removed_afterwards = Remove(job.spool.clone());
-    spool(request.source.open(ArtifactKind::Dump).await?, &job.spool, run).await?;
+    spool(request.source.open(ArtifactKind::Dump).await?, &job.spool, (), |(), _| Ok(()), run).await?;
     on_thread(run, move |run| job.run(run)).await
 }
 
