@@ -4,12 +4,14 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, broadcast},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,9 @@ use crate::{
 
 /// Events that a slow listener may lag behind before it misses some.
 const EVENTS: usize = 1024;
+
+/// How long clients may go on reading after the jobs have come to their end.
+const READERS_GRACE: Duration = Duration::from_secs(5);
 
 /// An opened data directory: nobody else uses it while this lives.
 pub struct Opened {
@@ -96,24 +101,59 @@ pub async fn start(config: Config) -> Result<Running> {
 }
 
 impl Running {
-    /// Stops taking work, lets what runs come to its end within the grace, then closes.
-    pub async fn stop(self) -> Result<()> {
+    /// Stops taking work, lets what runs come to its end within the grace, then closes: on readers that are still slow
+    /// to take their answer after [`READERS_GRACE`], too.
+    pub async fn stop(mut self) -> Result<()> {
         self.opened.ctx.shutdown.cancel();
         self.jobs.shutdown().await;
-        self.server.await.context(Kind::Internal, || "serving".into())?.context(Kind::Internal, || "serving".into())
+        match timeout(READERS_GRACE, &mut self.server).await {
+            Ok(ended) => ended.context(Kind::Internal, || "serving".into())?.context(Kind::Internal, || "serving".into()),
+            Err(_) => {
+                tracing::warn!("some clients had not read their answer to its end: their connections are closed");
+                self.server.abort();
+                Ok(())
+            }
+        }
+    }
+
+    /// Serves until a signal asks it to stop. Errors with `Cancelled` when a second one did not wait for the end.
+    pub async fn until_stopped(self, signals: &mut Signals) -> Result<()> {
+        let signal = signals.next().await;
+        tracing::info!("{signal}: shutting down; a second signal ends it at once");
+        tokio::select! {
+            stopped = self.stop() => stopped,
+            signal = signals.next() => {
+                tracing::warn!("{signal} again: ending at once, jobs that run are interrupted");
+                Err(Error::new(Kind::Cancelled, format!("{signal} came twice: ended at once, jobs that ran are interrupted")))
+            }
+        }
+    }
+}
+
+/// What asks the process to end: SIGTERM, as a container's stop sends it, and SIGINT, as Ctrl-C does.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on the signals no longer end the process by themselves.
+    pub fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context(Kind::Internal, || "listening for signals".into());
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(config: Config) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context(Kind::Internal, || "listening for signals".into())?;
-    let running = start(config).await?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
-        result = tokio::signal::ctrl_c() => {
-            result.context(Kind::Internal, || "listening for signals".into())?;
-            tracing::info!("interrupted: shutting down");
-        }
-    }
-    running.stop().await
+    let mut signals = Signals::listen()?;
+    start(config).await?.until_stopped(&mut signals).await
 }

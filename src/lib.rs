@@ -1,4 +1,4 @@
-//! DBSnap backs up, restores, verifies and compares databases. The modules stand in reading order.
+//! DBSnap backs up, verifies and restores databases. The modules stand in reading order.
 
 pub mod error;
 

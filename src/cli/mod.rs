@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 it failed, or a verification found damage; 2 the call or its input is not valid.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -26,7 +26,7 @@ mod serve;
 mod terminal;
 mod verify;
 
-/// Backs up, verifies, restores and compares your databases.
+/// Backs up, verifies and restores your databases.
 #[derive(Parser)]
 #[command(
     name = "dbsnap",
@@ -64,7 +64,10 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli.command)) {
+    let ended = runtime.block_on(run(cli.command));
+    // Threads that still wait for a slow disk or reader do not hold the process back.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("dbsnap: {error}");

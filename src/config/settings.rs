@@ -30,7 +30,11 @@ const SETTINGS: &[Setting] = &[
     setting("HOSTNAME", "0.0.0.0", "Address to listen on"),
     setting("PORT", "3000", "Port to listen on"),
     setting("BASE_URL", "", "The URL people use, such as `https://dbsnap.example.org`; with https, cookies are marked Secure"),
-    setting("AUTH_MODE", "password", "`password`, or `none` on a trusted network: whoever reaches the port is then an administrator"),
+    setting(
+        "AUTH_MODE",
+        "password",
+        "`password`, or `none` on a trusted network: whoever reaches the port by an address, a name without dots, HOSTNAME or the name in BASE_URL is then an administrator; other names are refused",
+    ),
     setting("DATABASE_PATH", "./data/dbsnap.db", "The catalogue: configuration and history. Its folder is the data directory"),
     setting("BACKUP_STORAGE_PATH", "./data/backups", "Folder of the local store"),
     setting("PG_BIN_DIRS", "", "Folders with PostgreSQL client programs, `:`-separated, searched before the usual places"),

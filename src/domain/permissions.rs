@@ -78,12 +78,14 @@ pub struct Actor {
     pub role: Role,
     /// For the audit trail: a user name, `system`, `anonymous`.
     pub name: String,
+    /// It came with an API key, not by signing in.
+    pub via_key: bool,
 }
 
 impl Actor {
     /// The product itself: the scheduler, the workers, the command line.
     pub fn system() -> Self {
-        Self { user_id: None, organization_id: OrganizationId::DEFAULT, role: Role::Admin, name: "system".into() }
+        Self { user_id: None, organization_id: OrganizationId::DEFAULT, role: Role::Admin, name: "system".into(), via_key: false }
     }
 
     /// Whoever reaches the port when AUTH_MODE=none.
@@ -102,6 +104,14 @@ impl Actor {
         }
         Err(Error::new(Kind::Forbidden, format!("{} ({}) may not do this: it needs the permission {permission:?}", self.name, self.role))
             .hint("ask an administrator for another role"))
+    }
+
+    /// Errors with `FORBIDDEN` for an API key: whoever finds one must not make more of them, or accounts that outlive it.
+    pub fn require_person(&self) -> Result<()> {
+        if !self.via_key {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Forbidden, format!("{}: an API key cannot manage accounts and keys", self.name)).hint("sign in to do this"))
     }
 }
 

@@ -343,11 +343,6 @@ fn redact(line: &str, secrets: &[Secret]) -> String {
     line
 }
 
-/// The first file named `name` in these folders that may be executed.
-pub fn find_program<'a>(name: &str, dirs: impl IntoIterator<Item = &'a Path>) -> Option<PathBuf> {
-    dirs.into_iter().map(|dir| dir.join(name)).find(|path| is_program(path))
-}
-
 /// True when `path` is a file that may be executed.
 pub fn is_program(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()

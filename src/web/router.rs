@@ -176,6 +176,7 @@ pub fn router(ctx: Arc<Ctx>) -> Result<Router> {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(csrf)
+        .layer(from_fn_with_state(Arc::clone(&ctx), middleware::host::check))
         .layer(CatchPanicLayer::custom(middleware::panics::answer))
         .layer(from_fn_with_state(Arc::clone(&ctx), middleware::errors::answer))
         .layer(from_fn_with_state(Arc::clone(&ctx), middleware::identity::find))

@@ -262,6 +262,34 @@ async fn an_api_key_may_do_no_more_than_its_role_and_its_user() {
 }
 
 #[tokio::test]
+async fn an_api_key_manages_neither_keys_nor_people_even_an_administrators() {
+    let bench = Bench::new().await;
+    let (anna, session) = bench.set_up().await;
+    let ctx = bench.ctx();
+    let own = accounts::authenticate(ctx, session.expose()).await.unwrap().unwrap().1.id;
+    let (about, key) = accounts::create_api_key(ctx, &anna, "ci", Role::Admin).await.unwrap();
+    let by_key = accounts::authenticate_key(ctx, key.expose()).await.unwrap().unwrap();
+    assert!(by_key.via_key && by_key.may(Permission::Accounts) && !anna.via_key);
+    let anna_id = anna.user_id.unwrap();
+    let refused = [
+        accounts::create_api_key(ctx, &by_key, "more", Role::Viewer).await.map(drop).unwrap_err(),
+        accounts::delete_api_key(ctx, &by_key, about.id).await.unwrap_err(),
+        accounts::revoke_session(ctx, &by_key, own).await.unwrap_err(),
+        accounts::change_password(ctx, &by_key, PASSWORD, "another staple of words", None).await.unwrap_err(),
+        accounts::create_user(ctx, &by_key, "eve", PASSWORD, Role::Admin).await.map(drop).unwrap_err(),
+        accounts::update_user(ctx, &by_key, anna_id, Role::Admin, false).await.map(drop).unwrap_err(),
+        accounts::set_user_password(ctx, &by_key, anna_id, PASSWORD).await.unwrap_err(),
+        accounts::delete_user(ctx, &by_key, anna_id).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind, Kind::Forbidden, "{error}");
+        assert!(error.to_string().contains("sign in"), "{error}");
+    }
+    assert!(bench.actor(&session).await.is_some());
+    assert_eq!(accounts::users(ctx, &by_key).await.unwrap().len(), 1, "it may read who there is");
+}
+
+#[tokio::test]
 async fn only_who_manages_accounts_manages_accounts() {
     let bench = Bench::new().await;
     let (anna, _) = bench.set_up().await;

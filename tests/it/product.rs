@@ -1,6 +1,12 @@
 //! The whole product against a real PostgreSQL: the binary serving, spoken to over its API.
 
-use std::{fs, io::Read, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -52,7 +58,7 @@ impl Bench {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.place.path().join("server.log")).unwrap()
+        log_of(self.place.path())
     }
 
     fn stored(&self) -> Vec<String> {
@@ -249,10 +255,56 @@ async fn a_full_disk_fails_the_backup_clearly_and_the_catalogue_goes_on() {
 async fn docker_stop_ends_it_in_good_order() {
     let place = tempfile::tempdir().unwrap();
     let mut served = Served::start(place.path(), &[("LOG_FORMAT", "json")]).await;
+    let asked = reqwest::Client::new().get(served.url("/api/databases")).header("x-request-id", "proxy-4711");
+    assert_eq!(asked.send().await.unwrap().headers()["x-request-id"], "proxy-4711");
     assert!(served.terminate().success());
-    let log = fs::read_to_string(place.path().join("server.log")).unwrap();
-    for line in log.lines() {
-        serde_json::from_str::<Value>(line).unwrap_or_else(|cause| panic!("not JSON: {cause}: {line}"));
-    }
+    let log = log_of(place.path());
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("not JSON: {cause}: {line}"))).collect();
+    let answered = lines.iter().find(|line| line["spans"][0]["request_id"] == "proxy-4711");
+    assert_eq!(answered.unwrap_or_else(|| panic!("no line of the request: {log}"))["status"], 200);
     assert!(log.contains("shutting down"), "{log}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_does_not_keep_it_from_ending() {
+    let place = tempfile::tempdir().unwrap();
+    let mut served = Served::start(place.path(), &[("SHUTDOWN_GRACE_SECONDS", "1")]).await;
+    let _reader = slow_download(&served, place.path()).await;
+    let asked = Instant::now();
+    assert!(served.terminate().success(), "{}", log_of(place.path()));
+    assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
+    assert!(log_of(place.path()).contains("had not read their answer"), "{}", log_of(place.path()));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let place = tempfile::tempdir().unwrap();
+    let mut served = Served::start(place.path(), &[]).await;
+    let _reader = slow_download(&served, place.path()).await;
+    served.ask_to_stop();
+    wait_until("the first signal is heard", async || log_of(place.path()).contains("shutting down")).await;
+    assert!(!served.terminate().success(), "what ran was not waited for");
+    assert!(log_of(place.path()).contains("SIGTERM again: ending at once"), "{}", log_of(place.path()));
+}
+
+/// Backs up a file too large for the buffers between here and there, and begins to download it.
+async fn slow_download(served: &Served, place: &Path) -> TcpStream {
+    let source = place.join("large.db");
+    let fill = "CREATE TABLE t (b BLOB); WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 24) INSERT INTO t SELECT randomblob(1000000) FROM n";
+    rusqlite::Connection::open(&source).unwrap().execute_batch(fill).unwrap();
+    let id = served.post("/api/databases", json!({"name": "large", "engine": "sqlite", "settings": {"path": source}})).await["id"].clone();
+    let started = served.post("/api/backups", json!({"databaseId": id})).await;
+    let id = started["id"].as_str().unwrap();
+    assert_eq!(served.over(&format!("/api/backups/{id}")).await["status"], "completed");
+    let mut reader = TcpStream::connect(served.address()).unwrap();
+    write!(reader, "GET /api/backups/{id}/download?artifact=dump HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut first = [0; 1000];
+    reader.read_exact(&mut first).unwrap();
+    assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first));
+    reader
+}
+
+fn log_of(place: &Path) -> String {
+    fs::read_to_string(place.join("server.log")).unwrap()
 }

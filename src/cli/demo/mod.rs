@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::terminal;
 use crate::{
-    app,
+    app::{self, Signals},
     config::{AuthMode, Config},
     domain::{
         backup::Backup,
@@ -57,10 +57,12 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     let running = app::start(demo_config(config, &folder)?).await?;
     let shown = show(&running.opened.ctx, &folder).await;
     if shown.is_ok() && !args.once {
+        let mut signals = Signals::listen()?;
         println!("\nSee it at http://{}  (Ctrl-C ends the demo)", running.address);
-        tokio::signal::ctrl_c().await.context(Kind::Internal, || "listening for signals".into())?;
+        running.until_stopped(&mut signals).await?;
+    } else {
+        running.stop().await?;
     }
-    running.stop().await?;
     shown?;
     Ok(ExitCode::SUCCESS)
 }

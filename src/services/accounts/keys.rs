@@ -21,9 +21,11 @@ pub async fn api_keys(ctx: &Ctx, actor: &Actor) -> Result<Vec<ApiKey>> {
     db::api_keys::list(&ctx.db, actor.organization_id, whose(actor)?).await
 }
 
-/// Makes a key for the caller; it is returned this once. Errors with `Forbidden` when the role is more than the caller's.
+/// Makes a key for the caller; it is returned this once. Errors with `Forbidden` when the role is more than the caller's,
+/// and for who comes with a key.
 pub async fn create_api_key(ctx: &Ctx, actor: &Actor, name: &str, role: Role) -> Result<(ApiKey, Secret)> {
     let user_id = signed_in(actor)?;
+    actor.require_person()?;
     if role.capped_by(actor.role) != role {
         return Err(Error::new(Kind::Forbidden, format!("{} ({}) cannot make a key with the role {role}", actor.name, actor.role))
             .hint(format!("choose {} or less", actor.role)));
@@ -50,6 +52,7 @@ pub async fn create_api_key(ctx: &Ctx, actor: &Actor, name: &str, role: Role) ->
 
 /// Removes a key; it stops working at once.
 pub async fn delete_api_key(ctx: &Ctx, actor: &Actor, id: ApiKeyId) -> Result<()> {
+    actor.require_person()?;
     db::api_keys::delete(&ctx.db, actor.organization_id, whose(actor)?, id).await?;
     audit::record(ctx, actor, "api-key.delete", id, json!({})).await
 }

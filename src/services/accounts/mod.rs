@@ -120,7 +120,12 @@ pub async fn authenticate_key(ctx: &Ctx, key: &str) -> Result<Option<Actor>> {
     if key.last_used_at.is_none_or(|used| now.since(used) >= TOUCH_EVERY) {
         db::api_keys::touch(&ctx.db, key.id, now).await?;
     }
-    Ok(Some(Actor { role: key.role.capped_by(user.role), name: format!("{} (key {})", user.name, key.name), ..actor_of(&user) }))
+    Ok(Some(Actor {
+        role: key.role.capped_by(user.role),
+        name: format!("{} (key {})", user.name, key.name),
+        via_key: true,
+        ..actor_of(&user)
+    }))
 }
 
 /// A fresh token at each login: one that somebody planted before is worth nothing.
@@ -156,7 +161,7 @@ fn normal_name(name: &str) -> String {
 }
 
 fn actor_of(user: &User) -> Actor {
-    Actor { user_id: Some(user.id), organization_id: user.organization_id, role: user.role, name: user.name.clone() }
+    Actor { user_id: Some(user.id), organization_id: user.organization_id, role: user.role, name: user.name.clone(), via_key: false }
 }
 
 fn already_set_up() -> Error {

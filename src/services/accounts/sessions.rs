@@ -31,6 +31,7 @@ pub async fn logout(ctx: &Ctx, actor: &Actor, id: SessionId) -> Result<()> {
 
 /// Ends one of the caller's sessions; its cookie is worth nothing from then on.
 pub async fn revoke_session(ctx: &Ctx, actor: &Actor, id: SessionId) -> Result<()> {
+    actor.require_person()?;
     db::sessions::delete(&ctx.db, signed_in(actor)?, id).await?;
     audit::record(ctx, actor, "session.revoke", id, json!({})).await
 }
@@ -38,6 +39,7 @@ pub async fn revoke_session(ctx: &Ctx, actor: &Actor, id: SessionId) -> Result<(
 /// Changes one's own password and ends every session but `keep`. Errors with `Validation` when `old` is wrong.
 pub async fn change_password(ctx: &Ctx, actor: &Actor, old: &str, new: &str, keep: Option<SessionId>) -> Result<()> {
     let user = signed_in(actor)?;
+    actor.require_person()?;
     // Whoever holds a stolen session may not try passwords faster than at the login.
     ctx.logins.check(None, &format!("password of {user}"))?;
     if !password::verify(old, db::users::password_hash(&ctx.db, user).await?).await? {

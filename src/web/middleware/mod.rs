@@ -3,6 +3,7 @@
 pub mod csrf;
 pub mod errors;
 pub mod headers;
+pub mod host;
 pub mod identity;
 pub mod panics;
 pub mod request;

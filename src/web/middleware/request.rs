@@ -1,4 +1,4 @@
-//! The request id, on every log line of the request and in its answer, and one line per request.
+//! The request id, the caller's or a new one, on every log line of the request and in its answer, and one line per request.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ pub struct RequestId(pub String);
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 pub async fn trace(mut request: Request, next: Next) -> Response {
-    let id = Uuid::new_v4().simple().to_string();
+    let id = given(&request).unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), path = %request.uri().path());
     // Asked every few seconds by machines: not worth a line at the usual level.
     let quiet = ["/static/", "/api/health/"].iter().any(|prefix| request.uri().path().starts_with(prefix));
@@ -39,4 +39,11 @@ pub async fn trace(mut request: Request, next: Next) -> Response {
     }
     .instrument(span)
     .await
+}
+
+/// The id that a proxy or a program gave the request; one that could be mistaken for more than an id counts as none.
+fn given(request: &Request) -> Option<String> {
+    let id = request.headers().get(HEADER)?.to_str().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    ((1..=64).contains(&id.len()) && id.bytes().all(plain)).then(|| id.to_owned())
 }

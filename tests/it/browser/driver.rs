@@ -12,7 +12,7 @@ use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::WebDrive
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-const INSTALL: &str = "the browser tests need Chromium: run scripts/test-peers, or apt-get install chromium chromium-driver";
+const INSTALL: &str = "the browser tests need Chromium: run scripts/test-tools, or apt-get install chromium chromium-driver";
 
 const FLAGS: &[&str] = &[
     "--headless",

@@ -13,6 +13,7 @@ mod configuration;
 mod damage;
 mod demo;
 mod round_trip;
+mod server;
 
 pub const KEY: &str = "a test passphrase of more than 32 characters";
 

@@ -59,8 +59,18 @@ impl Served {
 
     /// SIGTERM, as `docker stop` sends it; returns how it ended.
     pub fn terminate(&mut self) -> std::process::ExitStatus {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM).unwrap();
+        self.ask_to_stop();
         self.child.wait().unwrap()
+    }
+
+    /// SIGTERM, without waiting for the end.
+    pub fn ask_to_stop(&self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Host and port, for connections that are not HTTP clients' own.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -113,6 +113,32 @@ async fn another_sites_page_cannot_post_with_the_readers_cookie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_sign_in_a_name_that_somebody_else_may_point_here_is_refused() {
+    let vars = [("AUTH_MODE", "none"), ("BASE_URL", "https://dbsnap.example.org")];
+    let site = Site::start(&vars).await;
+    let under = async |host: &str, path: &str| site.ask(Method::GET, path).header("host", host).send().await.unwrap();
+    for host in ["localhost:3000", "dbsnap", "192.0.2.7:3000", "[::1]", "dbsnap.example.org"] {
+        assert_eq!(under(host, "/api/databases").await.status(), StatusCode::OK, "{host}");
+    }
+    let refused = under("rebound.example:3000", "/api/databases").await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["error"]["code"], "FORBIDDEN");
+    assert!(refused.to_string().contains("BASE_URL"), "it says what to do: {refused}");
+    let page = under("rebound.example", "/databases").await;
+    assert_eq!(page.status(), StatusCode::FORBIDDEN);
+    assert!(page.text().await.unwrap().contains("BASE_URL"));
+    let written = site.ask(Method::POST, "/theme").header("host", "rebound.example").header("origin", "http://rebound.example");
+    assert_eq!(written.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(under("rebound.example", "/api/health/live").await.status(), StatusCode::OK);
+
+    let site = Site::locked().await;
+    site.set_up().await;
+    let signed_in = site.ask(Method::GET, "/api/databases").header("host", "any.example").send().await.unwrap();
+    assert_eq!(signed_in.status(), StatusCode::OK, "with sign-in the session protects");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_and_keys_end_when_they_are_revoked() {
     let site = Site::locked().await;
     site.set_up().await;
