@@ -29,8 +29,22 @@ fn the_commands_that_the_readme_shows_exist_and_can_be_run() {
 }
 
 #[test]
+fn an_old_cargo_is_refused_before_anything_is_installed_or_built() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cargo = folder.path().join("cargo");
+    fs::write(&cargo, "#!/bin/sh\necho 'cargo 1.80.1 (376290515 2024-07-16)'\n").expect("a stand-in for cargo");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("an executable");
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    for script in ["scripts/demo", "scripts/test", "scripts/bench", ".ci/run"] {
+        let refused = Command::new(root(script)).env("PATH", &path).output().expect("the script runs");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("cargo 1.80.1 is too old"), "{script}: {said}");
+    }
+}
+
+#[test]
 fn shellcheck_has_no_warning_about_the_scripts() {
-    let scripts = SCRIPTS.iter().map(|script| root(script));
+    let scripts = SCRIPTS.iter().chain(&["scripts/requirements.sh"]).map(|script| root(script));
     let read = Command::new("shellcheck").arg("--severity=warning").args(scripts).output();
     let read = read.unwrap_or_else(|cause| panic!("shellcheck: {cause}: run scripts/test-tools (or apt-get install shellcheck)"));
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stdout));
