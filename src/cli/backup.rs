@@ -15,7 +15,6 @@ use crate::{
         ids::{BackupId, StoreId},
         time::Moment,
     },
-    engines,
     error::{Context, Error, Kind, Result},
     services::backup::produce::{Plan, produce},
 };
@@ -60,8 +59,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
-    let (engine, settings) = engines::from_url(&args.url)?;
-    let settings = validate(engine.info().connection, &settings)?;
+    let (engine, settings) = input::database(&args.url)?;
     if args.artifacts != [ArtifactKind::Dump] {
         return Err(Error::validation("--artifacts must be dump: this version makes no snapshots yet"));
     }

@@ -14,16 +14,23 @@ use crate::{
     domain::{
         artifact::Artifact,
         database::Settings,
+        fields::validate,
         ids::StoreId,
         manifest::Manifest,
         run::{Observer, Run},
     },
-    engines::Engine,
+    engines::{self, Engine},
     error::{Context, Error, Kind, Result},
     pipeline::keys::KeyRing,
     services::{keys, manifests, manifests::Seal, rebuild},
     stores::{self, Store},
 };
+
+/// The engine that a URL names, and its settings, checked.
+pub fn database(url: &str) -> Result<(&'static dyn Engine, Settings)> {
+    let (engine, settings) = engines::from_url(url)?;
+    Ok((engine, validate(engine.info().connection, &settings)?))
+}
 
 /// `name=value` pairs as settings; a name that comes twice makes a list.
 pub fn options(pairs: &[String]) -> Result<Settings> {
@@ -83,6 +90,17 @@ pub struct Found {
     pub seal: Seal,
     pub artifacts: Vec<Artifact>,
     pub store: Arc<dyn Store>,
+}
+
+impl Found {
+    /// Says on standard error what the manifest's seal does not prove.
+    pub fn warn_of_seal(&self, with_key: bool) {
+        match self.seal {
+            Seal::Unchecked => eprintln!("warn: the manifest's signature is not checked: ENCRYPTION_KEY is not set"),
+            Seal::Unsigned if with_key => eprintln!("warn: the manifest carries no signature: anyone could have written it"),
+            Seal::Unsigned | Seal::Intact => {}
+        }
+    }
 }
 
 /// True when the path names a manifest rather than an artifact.

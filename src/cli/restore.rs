@@ -14,13 +14,15 @@ use crate::{
     domain::{
         artifact::TableCount,
         database::Settings,
-        fields::validate,
         restore::{RestoreContent, RestoreMode, RestorePlan},
     },
-    engines::{self, DumpSource, Engine, RestoreRequest},
+    engines::{DumpSource, Engine, RestoreRequest},
     error::{Context, Error, Kind, Result},
     pipeline::Limits,
-    services::restore::{self, source, upload},
+    services::{
+        manifests::Seal,
+        restore::{self, source, upload},
+    },
 };
 
 /// Restore a backup or a dump file into a database; needs no server.
@@ -46,6 +48,9 @@ pub struct Args {
     /// Only these tables, as name or schema.name.
     #[arg(long, value_delimiter = ',')]
     tables: Vec<String>,
+    /// Restore although the manifest carries no signature, which anyone could have written.
+    #[arg(long)]
+    accept_unsigned: bool,
     /// End other connections to the target.
     #[arg(long)]
     end_connections: bool,
@@ -64,8 +69,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
-    let (engine, settings) = engines::from_url(&args.url)?;
-    let settings = validate(engine.info().connection, &settings)?;
+    let (engine, settings) = input::database(&args.url)?;
     let plan = RestorePlan {
         mode: args.mode,
         content: args.content,
@@ -109,6 +113,11 @@ async fn open(args: &Args, config: &Config) -> Result<(Box<dyn DumpSource>, Vec<
     let keys = input::key_ring(config).await?;
     if input::is_manifest(&args.from) {
         let found = input::open_manifest(&args.from, keys.as_ref()).await?;
+        if found.seal == Seal::Unsigned && keys.is_some() && !args.accept_unsigned {
+            return Err(Error::validation(format!("{} carries no signature: anyone could have written it", args.from.display()))
+                .hint("pass --accept-unsigned when you know that it was backed up without a key"));
+        }
+        found.warn_of_seal(keys.is_some());
         let source = source::Stored { store: found.store, artifacts: found.artifacts, keys };
         return Ok((Box::new(source), found.manifest.tables, found.manifest.engine));
     }

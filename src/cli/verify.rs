@@ -78,6 +78,7 @@ async fn by_manifest(args: &Args, keys: Option<&KeyRing>, run: &Run) -> Result<R
     if found.manifest.artifacts.iter().any(|artifact| artifact.key_id.is_some()) && keys.is_none() {
         return Err(Error::validation("the backup is encrypted, but there is no key").hint("set ENCRYPTION_KEY"));
     }
+    found.warn_of_seal(keys.is_some());
     let findings = verify::verify(&found.manifest, found.seal, &found.artifacts, found.store.as_ref(), keys, run).await?;
     let signature = match findings.seal {
         Seal::Intact => "valid",

@@ -41,11 +41,13 @@ pub struct Field {
     /// As a form would show it; `""` means none.
     pub default: &'static str,
     pub help: &'static str,
+    /// It says where the secrets beside it are sent: they are not kept when it changes.
+    pub binds_secrets: bool,
 }
 
 impl Field {
     pub const fn new(name: &'static str, label: &'static str, kind: FieldKind) -> Self {
-        Self { name, label, kind, required: false, default: "", help: "" }
+        Self { name, label, kind, required: false, default: "", help: "", binds_secrets: false }
     }
 
     pub const fn required(mut self) -> Self {
@@ -63,8 +65,18 @@ impl Field {
         self
     }
 
+    pub const fn binds_secrets(mut self) -> Self {
+        self.binds_secrets = true;
+        self
+    }
+
     pub fn is_secret(&self) -> bool {
         self.kind == FieldKind::Secret
+    }
+
+    /// True when both settings say the same of this field, however they write it.
+    pub fn is_same(&self, one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
+        self.read(one.get(self.name)) == self.read(other.get(self.name))
     }
 
     /// The field's value from JSON or from a form's text, in its canonical JSON type; `None` when it is absent or blank.

@@ -40,18 +40,70 @@ pub fn public(fields: &[Field], mut settings: Settings) -> (Settings, Vec<&'stat
     (settings, set)
 }
 
-/// New settings over old ones (both in clear): a secret that is absent or blank in `new` keeps its old value.
-/// Errors with every field that is not valid.
+/// New settings over old ones (both in clear): a secret that is absent or blank in `new` keeps its old value, as long as
+/// the fields that say where it is sent are as they were. Otherwise who may change the settings could have it sent to a
+/// server of their own. Errors with every field that is not valid.
 pub fn merge(fields: &[Field], mut new: Settings, old: &Settings) -> Result<Settings> {
+    let moved = fields.iter().any(|field| field.binds_secrets && !field.is_same(&new, old));
+    let mut problems = Vec::new();
     for field in fields.iter().filter(|field| field.is_secret()) {
         let blank = matches!(new.get(field.name), None | Some(Value::Null)) || new.get(field.name).and_then(Value::as_str) == Some("");
-        if let (true, Some(value)) = (blank, old.get(field.name)) {
-            new.insert(field.name.to_owned(), value.clone());
+        match old.get(field.name) {
+            Some(_) if blank && moved => {
+                problems.push((field.name.to_owned(), "enter it again: the server it is sent to changed".to_owned()))
+            }
+            Some(value) if blank => {
+                new.insert(field.name.to_owned(), value.clone());
+            }
+            _ => {}
         }
     }
-    validate(fields, &new).map_err(|error: Error| error.while_doing("checking the settings"))
+    match validate(fields, &new) {
+        Ok(valid) if problems.is_empty() => return Ok(valid),
+        Ok(_) => {}
+        Err(error) => {
+            problems.extend(error.fields.into_iter().filter(|(name, _)| problems.iter().all(|known| known.0 != *name)).collect::<Vec<_>>())
+        }
+    }
+    Err(Error::validation("checking the settings: some settings are not valid").fields(problems))
 }
 
 fn place(purpose: &str, field: &Field) -> String {
     format!("{purpose}:{}", field.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::fields::FieldKind::{Secret, Text};
+
+    const FIELDS: &[Field] = &[
+        Field::new("host", "Host", Text).required().default("localhost").binds_secrets(),
+        Field::new("database", "Database", Text),
+        Field::new("password", "Password", Secret).required(),
+    ];
+
+    fn merged(new: Value) -> Result<Settings> {
+        let old = json!({"host": "localhost", "database": "shop", "password": "kept"});
+        merge(FIELDS, new.as_object().unwrap().clone(), old.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_secret_is_kept_while_it_goes_where_it_went() {
+        for new in [json!({"database": "other"}), json!({"host": "", "password": ""}), json!({"host": "localhost", "password": null})] {
+            assert_eq!(merged(new).unwrap()["password"], "kept");
+        }
+        assert_eq!(merged(json!({"host": "elsewhere", "password": "new"})).unwrap()["password"], "new");
+    }
+
+    #[test]
+    fn a_secret_is_asked_for_again_when_it_would_go_elsewhere() {
+        for new in [json!({"host": "elsewhere"}), json!({"host": 7, "password": ""})] {
+            let error = merged(new).unwrap_err();
+            assert!(error.fields.iter().any(|(name, problem)| name == "password" && problem.contains("enter it again")), "{error}");
+            assert_eq!(error.fields.iter().filter(|(name, _)| name == "password").count(), 1, "{error}");
+        }
+    }
 }

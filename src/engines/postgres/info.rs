@@ -20,10 +20,14 @@ pub static INFO: EngineInfo = EngineInfo {
     icon: "postgresql",
     schemes: &["postgresql", "postgres"],
     connection: &[
-        Field::new("host", "Host", Text).required().default("localhost").help("Host name, address, or the folder of a Unix socket."),
-        Field::new("port", "Port", Integer { min: 1, max: 65_535 }).default("5432"),
+        Field::new("host", "Host", Text)
+            .required()
+            .default("localhost")
+            .help("Host name, address, or the folder of a Unix socket.")
+            .binds_secrets(),
+        Field::new("port", "Port", Integer { min: 1, max: 65_535 }).default("5432").binds_secrets(),
         Field::new("database", "Database", Text).required(),
-        Field::new("user", "User", Text).required(),
+        Field::new("user", "User", Text).required().binds_secrets(),
         Field::new("password", "Password", Secret),
         Field::new("connectTimeout", "Connect timeout", Integer { min: 1, max: 600 }).default("10").help("Seconds."),
     ],

@@ -92,3 +92,32 @@ fn a_key_may_come_from_a_file_and_one_that_is_missing_is_asked_for() {
     let said: super::Said = place.command(&args).env("ENCRYPTION_KEY_FILE", place.path("key")).output().unwrap().into();
     said.ok();
 }
+
+#[test]
+fn an_unsigned_manifest_is_restored_with_a_key_only_when_that_is_accepted() {
+    let place = Place::new();
+    let source = place.notes("notes.db");
+    let to = place.path("to").display().to_string();
+    let keyless = |args: &[&str]| super::Said::from(place.command(args).output().unwrap());
+    let made = keyless(&["backup", "--url", &url(&source), "--to", &to, "--no-encrypt", "--json"]).json();
+    let unsigned = made["manifestPath"].as_str().unwrap();
+    keyless(&["restore", "--from", unsigned, "--url", &url(&place.path("keyless.db"))]).ok();
+
+    let target = url(&place.path("target.db"));
+    place.run(&["restore", "--from", unsigned, "--url", &target]).failed(2, "--accept-unsigned");
+    assert!(!place.path("target.db").exists());
+    assert!(place.run(&["verify", unsigned]).ok().err.contains("carries no signature"));
+    let said = place.run(&["restore", "--from", unsigned, "--url", &target, "--accept-unsigned"]).ok();
+    assert!(said.err.contains("carries no signature"), "{}", said.err);
+    assert_eq!(contents(&place.path("target.db")), contents(&source));
+
+    let signed = place.back_up(&source, "signed", &["--no-encrypt"]).display().to_string();
+    assert!(keyless(&["verify", &signed]).ok().err.contains("not checked"));
+    let said = keyless(&["restore", "--from", &signed, "--url", &url(&place.path("unchecked.db"))]).ok();
+    assert!(said.err.contains("not checked"), "{}", said.err);
+    let text = fs::read_to_string(&signed).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    manifest["mac"] = serde_json::Value::Null;
+    fs::write(&signed, manifest.to_string()).unwrap();
+    place.run(&["restore", "--from", &signed, "--url", &url(&place.path("stripped.db"))]).failed(2, "--accept-unsigned");
+}

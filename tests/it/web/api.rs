@@ -140,3 +140,47 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
     }
     files
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_password_is_not_sent_to_another_server() {
+    let site = Site::open().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let elsewhere = listener.local_addr().unwrap().port();
+    let with = |name: &str, value: Value| {
+        let mut settings = json!({"host": "db.example", "port": 5432, "user": "app", "database": "shop"});
+        settings[name] = value;
+        json!({"name": "shop", "engine": "postgresql", "settings": settings})
+    };
+    let id = site.api(Method::POST, "/api/databases", with("password", json!("s3cret"))).await.id();
+    let place = format!("/api/databases/{id}");
+    assert_eq!(site.api(Method::PUT, &place, with("database", json!("shop2"))).await.json["data"]["secretsSet"], json!(["password"]));
+    for (name, value) in [("host", json!("127.0.0.1")), ("port", json!(elsewhere)), ("user", json!("other"))] {
+        let refused = site.api(Method::PUT, &place, with(name, value)).await;
+        assert_eq!((refused.status, refused.code()), (StatusCode::BAD_REQUEST, "VALIDATION_ERROR"), "{name}");
+        assert!(refused.json["error"].to_string().contains("enter it again"), "{}", refused.json);
+    }
+    let port = elsewhere.to_string();
+    let form = |id: &'static str, value: String| {
+        vec![
+            (id, value),
+            ("engine", "postgresql".to_owned()),
+            ("name", "shop".to_owned()),
+            ("settings.host", "127.0.0.1".to_owned()),
+            ("settings.port", port.clone()),
+            ("settings.user", "app".to_owned()),
+            ("settings.database", "shop".to_owned()),
+        ]
+    };
+    let tried = site.ask(Method::POST, "/databases/test").form(&form("id", id.clone())).send().await.unwrap().text().await.unwrap();
+    assert!(tried.contains("enter it again"), "{tried}");
+    let saved = site.ask(Method::POST, &format!("/databases/{id}")).form(&form("store", String::new())).send().await.unwrap();
+    assert_eq!(saved.status(), StatusCode::BAD_REQUEST);
+    assert!(saved.text().await.unwrap().contains("enter it again"), "the form shows it beside the field");
+    assert!(listener.accept().is_err(), "nobody connected");
+    let given = site.api(Method::PUT, &place, with("host", json!("db2.example"))).await;
+    assert_eq!(given.status, StatusCode::BAD_REQUEST);
+    let mut moved = with("host", json!("db2.example"));
+    moved["settings"]["password"] = json!("its own");
+    assert_eq!(site.api(Method::PUT, &place, moved).await.status, StatusCode::OK);
+}
