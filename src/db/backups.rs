@@ -183,6 +183,20 @@ pub async fn unfinished(db: &Db) -> Result<Vec<(OrganizationId, Backup)>> {
     .await
 }
 
+/// Every backup that started and ended without success at `since` or later, with its organization.
+pub async fn unsuccessful(db: &Db, since: Moment) -> Result<Vec<(OrganizationId, Backup)>> {
+    db.read("listing failed backups", move |db| {
+        let sql = format!(
+            "SELECT organization_id, {COLUMNS} FROM backups
+             WHERE status IN ('failed', 'cancelled', 'interrupted') AND started_at IS NOT NULL AND finished_at >= ?1 AND manifest_key IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.backup_id = backups.id)
+             ORDER BY created_at, id"
+        );
+        query::all(db, &sql, &[since.0.into()], |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))
+    })
+    .await
+}
+
 /// How well the databases of an organization are protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protection {

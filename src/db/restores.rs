@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         filter::RestoreFilter,
-        ids::{BackupId, OrganizationId, RestoreId},
+        ids::{BackupId, OrganizationId, RestoreId, UploadId},
         page::{Page, PageRequest},
         restore::Restore,
         time::Moment,
@@ -64,11 +64,20 @@ pub async fn unfinished(db: &Db) -> Result<Vec<(OrganizationId, Restore)>> {
     .await
 }
 
-/// True while a queued or running restore reads this backup.
+/// True while a queued or running restore reads this backup, or has it as its way back.
 pub async fn reading(db: &Db, backup: BackupId) -> Result<bool> {
     db.read("looking for restores of the backup", move |db| {
-        let sql = "SELECT 1 FROM restores WHERE backup_id = ?1 AND status IN ('queued', 'running')";
+        let sql = "SELECT 1 FROM restores WHERE (backup_id = ?1 OR safety_backup_id = ?1) AND status IN ('queued', 'running')";
         Ok(query::first(db, sql, &[text(backup)], |_| Ok(()))?.is_some())
+    })
+    .await
+}
+
+/// The uploads that queued or running restores read.
+pub async fn open_uploads(db: &Db) -> Result<Vec<UploadId>> {
+    db.read("listing uploads in use", |db| {
+        let sql = "SELECT upload_id FROM restores WHERE upload_id IS NOT NULL AND status IN ('queued', 'running')";
+        query::all(db, sql, &[], |row| row::parsed(row, "upload_id"))
     })
     .await
 }

@@ -44,6 +44,15 @@ pub async fn insert(db: &Db, session: &Session, token_hash: &str, idle_since: Mo
     .await
 }
 
+/// Forgets the sessions of everybody that have ended.
+pub async fn delete_ended(db: &Db, now: Moment, idle_since: Moment) -> Result<()> {
+    db.write("removing ended sessions", move |db| {
+        db.execute("DELETE FROM sessions WHERE expires_at <= ?1 OR last_seen_at <= ?2", params![now.0, idle_since.0])?;
+        Ok(())
+    })
+    .await
+}
+
 /// The living session with this token's hash, and its user unless that one is disabled.
 pub async fn find(db: &Db, token_hash: &str, now: Moment, idle_since: Moment) -> Result<Option<(User, Session)>> {
     let values = [text(token_hash), now.0.into(), idle_since.0.into()];

@@ -140,7 +140,7 @@ pub async fn start_with(ctx: Arc<Ctx>, work: Arc<dyn Work>, timing: Timing) -> R
     for _ in 0..workers {
         tasks.spawn(worker::serve(Arc::clone(&pool)));
     }
-    tasks.spawn(recover::copies(Arc::clone(&pool)));
+    tasks.spawn(recover::upkeep(Arc::clone(&pool)));
     tasks.spawn(recover::sweep(pool));
     Ok(Jobs { stopping, tasks })
 }

@@ -42,8 +42,8 @@ pub(super) async fn sweep(pool: Arc<Pool>) {
     }
 }
 
-/// Keeps a copy of the catalogue for each day. One that cannot be made is tried again an hour later.
-pub(super) async fn copies(pool: Arc<Pool>) {
+/// Keeps a copy of the catalogue for each day and removes old uploads, every hour. What fails is tried an hour later.
+pub(super) async fn upkeep(pool: Arc<Pool>) {
     let mut ticks = interval(Duration::from_secs(3600));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -55,6 +55,9 @@ pub(super) async fn copies(pool: Arc<Pool>) {
             Ok(true) => tracing::info!("kept today's copy of the catalogue"),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "today's copy of the catalogue could not be made"),
+        }
+        if let Err(error) = queue::expire_uploads(&pool.ctx).await {
+            tracing::warn!(%error, "old uploads could not be removed");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Configured databases: add, change, remove, test.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -185,24 +188,52 @@ pub(super) fn open_settings(ctx: &Ctx, database: &Database) -> Result<Settings> 
     secrets::open(&ctx.keys.current(), &purpose(database.id), engine.info().connection, database.settings.clone())
 }
 
-/// The catalogue, the stores and the scratch folder are not databases to back up or to restore into.
-/// Errors when a file engine's settings point there.
+/// Where a database is, for people and without secrets.
+pub(super) fn address(database: &Database) -> Result<String> {
+    let engine = engines::find(&database.engine)?;
+    Ok(engine.address(&secrets::public(engine.info().connection, database.settings.clone()).0))
+}
+
+/// The key of every job that reads or overwrites what is at an address: of those, one runs at a time.
+pub(super) fn exclusive_key(address: &str) -> String {
+    format!("target:{address}")
+}
+
+/// What is in the data directory (the catalogue, its copies, spooled and uploaded files) and in the local store are not
+/// databases to back up or to restore into. Errors when a file engine's settings point there, over links too.
 pub(super) fn refuse_own_files(ctx: &Ctx, engine: &dyn Engine, settings: &Settings) -> Result<()> {
     let Some(path) = settings.get("path").and_then(Value::as_str) else { return Ok(()) };
-    // The file may not exist yet: its folder decides then.
     let path = Path::new(path);
-    let real = path.canonicalize().or_else(|_| path.parent().unwrap_or(path).canonicalize()).unwrap_or_else(|_| path.to_owned());
-    let own = [&ctx.config.data_dir.join("scratch"), &ctx.config.data_dir.join("uploads"), &ctx.config.backup_storage_path];
-    let catalogue = ctx.config.database_path.canonicalize().unwrap_or_else(|_| ctx.config.database_path.clone());
-    if real == catalogue || own.iter().any(|own| real.starts_with(own.canonicalize().as_deref().unwrap_or(own))) {
+    let real = real_place(path);
+    let own = [&ctx.config.data_dir, &ctx.config.backup_storage_path];
+    if own.iter().any(|own| real.starts_with(real_place(own))) {
         return Err(Error::validation(format!(
             "{} belongs to DBSnap itself and cannot be a {} database here",
             path.display(),
             engine.info().label
         ))
-        .hint("choose a file outside the data directory"));
+        .hint("choose a file outside the data directory and the folder of the backups"));
     }
     Ok(())
+}
+
+/// Where a path leads: through links, and where nothing is there yet, through the nearest folder that is.
+fn real_place(path: &Path) -> PathBuf {
+    /// As many links as Linux follows.
+    const LINKS: usize = 40;
+
+    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for _ in 0..LINKS {
+        match (path.canonicalize(), path.read_link()) {
+            (Ok(real), _) => return real,
+            (Err(_), Ok(to)) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            (Err(_), Err(_)) => break,
+        }
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => real_place(folder).join(name),
+        _ => path,
+    }
 }
 
 struct Checked {
@@ -273,7 +304,7 @@ async fn probe(ctx: &Ctx, engine: &'static dyn Engine, settings: &Settings) -> R
 }
 
 /// The scratch root, made private when it is not there.
-async fn private_dir(ctx: &Ctx) -> Result<std::path::PathBuf> {
+async fn private_dir(ctx: &Ctx) -> Result<PathBuf> {
     let path = ctx.scratch_root();
     let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).await;
     made.map_err(|cause| Error::new(Kind::Storage, format!("making {}", path.display())).source(cause))?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Ctx, jobs::event};
+use super::{Ctx, jobs::event, restore};
 pub use crate::db::{
     jobs::{Heartbeat, Lease},
     logs::NewLine,
@@ -65,6 +65,11 @@ pub async fn append_logs(ctx: &Ctx, lines: &[NewLine]) -> Result<()> {
 /// Keeps today's copy of the catalogue beside it; see [`db::Db::keep_daily_copy`].
 pub async fn keep_daily_copy(ctx: &Ctx) -> Result<bool> {
     ctx.db.keep_daily_copy().await
+}
+
+/// Removes uploads that nobody restored for a day.
+pub async fn expire_uploads(ctx: &Ctx) -> Result<()> {
+    restore::upload::expire(ctx).await
 }
 
 /// Makes the private folder (0700) that one attempt of a job may spool into.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ctx, audit, restore, stores};
+use super::{Ctx, accounts, audit, restore, stores};
 use crate::{
     config::AuthMode,
     db,
@@ -169,7 +169,9 @@ pub async fn maintenance(ctx: &Arc<Ctx>, actor: &Actor, task: MaintenanceTask) -
     let done = match task {
         MaintenanceTask::Cleanup => {
             restore::upload::expire(ctx).await?;
-            "expired uploads removed".to_owned()
+            accounts::forget_ended_sessions(ctx).await?;
+            stores::sweep(ctx).await?;
+            "expired uploads, ended sessions and what interrupted writes left were removed".to_owned()
         }
         MaintenanceTask::Vacuum => {
             ctx.db.vacuum().await?;

@@ -22,6 +22,7 @@ mod sessions;
 mod users;
 
 pub use keys::{api_keys, create_api_key, delete_api_key};
+pub(super) use sessions::forget_ended_sessions;
 pub use sessions::{change_password, logout, revoke_session, sessions};
 pub use users::{create_user, delete_user, set_user_password, update_user, users};
 

@@ -51,6 +51,12 @@ pub async fn change_password(ctx: &Ctx, actor: &Actor, old: &str, new: &str, kee
     audit::record(ctx, actor, "password.change", &actor.name, json!({})).await
 }
 
+/// Removes sessions that are past their end, or were idle for too long.
+pub(in crate::services) async fn forget_ended_sessions(ctx: &Ctx) -> Result<()> {
+    let now = Moment::now();
+    db::sessions::delete_ended(&ctx.db, now, idle_since(ctx, now)).await
+}
+
 pub(super) fn signed_in(actor: &Actor) -> Result<UserId> {
     actor.user_id.ok_or_else(|| Error::conflict("nobody is signed in here").hint("set AUTH_MODE=password to have accounts"))
 }

@@ -6,9 +6,10 @@ use super::{check_options, new_row, produce, status_for};
 use crate::{
     db,
     domain::{
-        backup::{Backup, BackupStatus, BackupType},
+        backup::{Backup, BackupOptions, BackupStatus, BackupType},
         database::{Database, Settings},
         events::Event,
+        fields::validate,
         ids::{BackupId, OrganizationId},
         job::{Job, JobStatus},
         naming,
@@ -17,7 +18,8 @@ use crate::{
     },
     engines,
     error::{Error, Result},
-    services::{Ctx, databases, stores},
+    services::{Ctx, databases, restore, stores},
+    stores::Store,
 };
 
 /// Runs the backup of a job. A retry is a new backup: the row of the attempt before keeps its end and its reason.
@@ -36,10 +38,16 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
         db::jobs::set_backup(&ctx.db, job.id, backup.id).await?;
     }
     let settings = databases::open_settings(ctx, &database)?;
-    perform(ctx, organization, &database, &settings, backup, run).await
+    // Links may lead elsewhere since the database was configured.
+    databases::refuse_own_files(ctx, engines::find(&database.engine)?, &settings)?;
+    perform(ctx, organization, &settings, backup, run).await
 }
 
-/// Takes a safety backup of `settings` before a restore overwrites it, inside the restore's own job.
+/// Takes a safety backup of the target in `settings` before a restore overwrites it, inside the restore's own job. It
+/// holds everything, whatever the database's own backups leave out.
+///
+/// Of a target that is not the configured database it is no backup of that database either: it is kept under the
+/// target's name.
 pub(in crate::services) async fn safety(
     ctx: &Arc<Ctx>,
     organization: OrganizationId,
@@ -48,11 +56,19 @@ pub(in crate::services) async fn safety(
     job: &Job,
     run: &Run,
 ) -> Result<BackupId> {
-    let options = check_options(database, None)?;
-    let backup = Backup { job_id: Some(job.id), ..new_row(database, BackupType::Safety, options) };
+    let engine = engines::find(&database.engine)?;
+    let waits = database.backup_options.engine.iter().filter(|(name, _)| name.ends_with("TimeoutSeconds") || *name == "busyTimeout");
+    let waits = waits.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let options = BackupOptions { engine: validate(engine.info().dump_options, &waits)?, ..check_options(database, None)? };
+    let mut backup = Backup { job_id: Some(job.id), ..new_row(database, BackupType::Safety, options) };
+    let target = engine.info().target_field;
+    if settings.get(target) != database.settings.get(target) {
+        backup.database_id = None;
+        backup.database_name = restore::label(engine, settings);
+    }
     let id = backup.id;
     db::backups::insert(&ctx.db, organization, &backup).await?;
-    match perform(ctx, organization, database, settings, backup, run).await {
+    match perform(ctx, organization, settings, backup, run).await {
         Ok(()) => Ok(id),
         Err(error) => {
             let status = if error.is_cancelled() { BackupStatus::Cancelled } else { BackupStatus::Failed };
@@ -86,38 +102,52 @@ async fn finish(ctx: &Ctx, id: BackupId, status: BackupStatus, error: Option<&st
     Ok(())
 }
 
-async fn perform(
-    ctx: &Arc<Ctx>,
-    organization: OrganizationId,
-    database: &Database,
-    settings: &Settings,
-    mut backup: Backup,
-    run: &Run,
-) -> Result<()> {
+async fn perform(ctx: &Arc<Ctx>, organization: OrganizationId, settings: &Settings, mut backup: Backup, run: &Run) -> Result<()> {
     let started_at = Moment::now();
     db::backups::mark_running(&ctx.db, backup.id, started_at).await?;
     ctx.tell(Event::Backup { backup_id: backup.id, status: BackupStatus::Running });
-    run.info(format!("backup {} of '{}' begins", backup.id, database.name));
+    run.info(format!("backup {} of '{}' begins", backup.id, backup.database_name));
     let store = stores::open(ctx, organization, backup.store_id).await?;
     let plan = produce::Plan {
         id: backup.id,
-        database: &database.name,
+        database: &backup.database_name,
         kind: backup.kind,
-        engine: engines::find(&database.engine)?,
+        engine: engines::find(&backup.engine)?,
         settings,
         options: &backup.options,
         started_at,
         instance_id: &ctx.instance_id,
         store_id: backup.store_id,
-        folder: Some(naming::folder(&database.name, started_at)),
+        folder: Some(naming::folder(&backup.database_name, started_at)),
     };
     let produced = produce::produce(&plan, store.as_ref(), Some(&ctx.keys), run).await?;
     adopt(&mut backup, produced);
     backup.started_at = Some(started_at);
-    db::backups::complete(&ctx.db, &backup).await?;
+    if let Err(error) = db::backups::complete(&ctx.db, &backup).await {
+        take_back(ctx, organization, &backup, store.as_ref(), run).await;
+        return Err(error);
+    }
     ctx.tell(Event::Backup { backup_id: backup.id, status: BackupStatus::Completed });
     run.info(format!("backup complete: {} rows in {} tables, {} bytes stored", backup.rows(), backup.tables.len(), backup.stored_size()));
     Ok(())
+}
+
+/// Removes what is in the store of a backup that the catalogue did not take. Best effort: the next start looks again.
+async fn take_back(ctx: &Ctx, organization: OrganizationId, backup: &Backup, store: &dyn Store, run: &Run) {
+    match db::backups::get(&ctx.db, organization, backup.id).await {
+        Ok(row) if row.status != BackupStatus::Completed => {}
+        Ok(_) => return,
+        Err(error) => {
+            run.warn(format!("the backup's files stay until the next start, because its row cannot be read: {error}"));
+            return;
+        }
+    }
+    // The manifest goes first: what it vouched for is then an orphan.
+    for key in backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)) {
+        if let Err(error) = store.delete(key).await {
+            run.warn(format!("{key} could not be removed, it is removed at the next start: {error}"));
+        }
+    }
 }
 
 /// Takes over what a manifest says.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Ctx, audit, jobs, stores};
+use super::{Ctx, audit, databases, jobs, stores};
 use crate::{
     db,
     domain::{
@@ -64,8 +64,8 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: BackupRequest) -> Res
     }
     let mut backup = new_row(&database, BackupType::Manual, options);
     let job = jobs::new(JobKind::Backup, ctx);
-    let job =
-        Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key: Some(format!("backup:{}", database.id)), ..job };
+    let exclusive_key = Some(databases::exclusive_key(&databases::address(&database)?));
+    let job = Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key, ..job };
     backup.job_id = Some(job.id);
     db::backups::insert(&ctx.db, actor.organization_id, &backup).await?;
     jobs::enqueue(ctx, actor, job).await?;

@@ -18,8 +18,12 @@ use crate::{
     stores::Store,
 };
 
+/// How far back failed backups are looked at, milliseconds: a week.
+const LOOKED_BACK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
 /// Brings catalogue and stores into agreement. Their jobs are requeued or ended by the queue afterwards.
 pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
+    remove_leftovers(ctx).await?;
     for (organization, backup) in db::backups::unfinished(&ctx.db).await? {
         let id = backup.id;
         let Some(started_at) = backup.started_at else {
@@ -48,11 +52,27 @@ pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
     Ok(())
 }
 
+/// Removes what failed backups left in their stores: the process may have ended before it could, a store may have been
+/// away. Backups that ended long ago were looked at by many starts.
+async fn remove_leftovers(ctx: &Arc<Ctx>) -> Result<()> {
+    let since = Moment(Moment::now().0 - LOOKED_BACK_MS);
+    for (organization, backup) in db::backups::unsuccessful(&ctx.db, since).await? {
+        let Some(started_at) = backup.started_at else { continue };
+        let removed = match stores::open(ctx, organization, backup.store_id).await {
+            Ok(store) => remove_files(store.as_ref(), &backup, started_at).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(backup = %backup.id, %error, "what a failed backup may have left in its store could not be removed");
+        }
+    }
+    Ok(())
+}
+
 /// True when the backup turned out to be complete.
 async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: Backup, started_at: Moment) -> Result<bool> {
     let store = stores::open(ctx, organization, backup.store_id).await?;
     let stem = naming::stem(&backup.database_name, backup.kind, started_at, backup.id);
-    let prefix = format!("{}/{stem}.", naming::folder(&backup.database_name, started_at));
     let manifest_key = format!("{}/{}", naming::folder(&backup.database_name, started_at), naming::manifest_file(&stem));
 
     if let Some(produced) = complete_in_store(ctx, store.as_ref(), &backup, &manifest_key).await? {
@@ -61,6 +81,14 @@ async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: B
         tracing::info!(backup = %backup.id, "the process ended between the manifest and the catalogue: the backup is complete and was taken over");
         return Ok(true);
     }
+    remove_files(store.as_ref(), &backup, started_at).await?;
+    Ok(false)
+}
+
+/// Removes every file of a backup that did not complete.
+async fn remove_files(store: &dyn Store, backup: &Backup, started_at: Moment) -> Result<()> {
+    let stem = naming::stem(&backup.database_name, backup.kind, started_at, backup.id);
+    let prefix = format!("{}/{stem}.", naming::folder(&backup.database_name, started_at));
     let mut leftovers = Vec::new();
     let mut listing = store.list(&prefix);
     while let Some(object) = listing.next().await {
@@ -68,9 +96,9 @@ async fn recover_one(ctx: &Arc<Ctx>, organization: OrganizationId, mut backup: B
     }
     for key in leftovers {
         store.delete(&key).await?;
-        tracing::info!(backup = %backup.id, key, "removed what an interrupted backup left");
+        tracing::info!(backup = %backup.id, key, "removed what an unfinished backup left");
     }
-    Ok(false)
+    Ok(())
 }
 
 /// The backup as its manifest tells it, when the manifest is there, authentic, and every artifact is there in full size.

@@ -7,7 +7,7 @@ use crate::{
     db,
     domain::{
         artifact::TableCount,
-        ids::OrganizationId,
+        ids::{BackupId, OrganizationId},
         job::{Job, JobStatus},
         restore::{Restore, RestoreMode, RestoreStatus},
         run::Run,
@@ -31,6 +31,8 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     let database = db::databases::get(&ctx.db, organization, database_id).await?;
     let engine = engines::find(&database.engine)?;
     let settings = target_settings(engine, databases::open_settings(ctx, &database)?, &restore.plan);
+    // Links may lead elsewhere since the restore was asked for.
+    databases::refuse_own_files(ctx, engine, &settings)?;
     run.info(format!(
         "restoring {} into {} (mode {}, content {})",
         restore.source_label, restore.target_label, restore.plan.mode, restore.plan.content
@@ -49,7 +51,7 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     let request = RestoreRequest { settings: &settings, plan: &restore.plan, source: source.as_ref(), expected: &expected };
     let outcome = engine.restore(request, run).await.map_err(|error| match restore.safety_backup_id {
         Some(safety) if !error.is_cancelled() => {
-            let way_back = format!("the safety backup {safety} holds the target as it was");
+            let way_back = way_back(safety);
             let hint = error.hint.clone().map_or(way_back.clone(), |hint| format!("{hint}; {way_back}"));
             error.hint(hint)
         }
@@ -68,10 +70,10 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     restore.tables = outcome.tables;
     restore.warnings = outcome.warnings;
     db::restores::finish(&ctx.db, &restore).await?;
-    if let Some(upload) = restore.upload_id {
-        upload::discard(ctx, upload).await?;
+    match restore.upload_id {
+        Some(upload) => upload::discard(ctx, upload).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// At start: ends restores whose job never came into the queue. Those of interrupted jobs are settled with their job.
@@ -107,10 +109,14 @@ pub(in crate::services) async fn settle(
         _ if untouched => "it had not begun: nothing was changed",
         RestoreMode::Drop => "the database that was there is untouched unless the log says that it was swapped",
         RestoreMode::New => "a half-made new database may be left; the log names it",
-        RestoreMode::Clean | RestoreMode::Append => "the target may hold a part of the data",
+        RestoreMode::Clean | RestoreMode::Append => "the target may hold a part of the data; the log tells how far it went",
     };
     let error = match outcome {
-        JobStatus::Interrupted => Some(format!("{}; {state}", error.unwrap_or("interrupted"))),
+        JobStatus::Cancelled | JobStatus::Interrupted => {
+            let way_back = restore.safety_backup_id.map(|safety| format!("; {}", way_back(safety))).unwrap_or_default();
+            Some(format!("{}; {state}{way_back}", error.unwrap_or(outcome.as_str())))
+        }
+        // What failed has said itself how it leaves the target.
         _ => error.map(str::to_owned),
     };
     db::restores::finish(&ctx.db, &Restore { status: status_for(outcome), error, finished_at: Some(Moment::now()), ..restore }).await?;
@@ -125,9 +131,13 @@ async fn open_source(ctx: &Arc<Ctx>, organization: OrganizationId, restore: &Res
             let store = stores::open(ctx, organization, backup.store_id).await?;
             Ok((Box::new(source::Stored { store, artifacts: backup.artifacts, keys: Some(ctx.keys.clone()) }), backup.tables))
         }
-        (None, Some(id)) => Ok((Box::new(upload::dump(ctx, &upload::get(ctx, id).await?)), Vec::new())),
+        (None, Some(id)) => Ok((Box::new(upload::dump(ctx, &upload::get(ctx, organization, id).await?)), Vec::new())),
         (None, None) => Err(Error::conflict("the backup to restore was deleted")),
     }
+}
+
+fn way_back(safety: BackupId) -> String {
+    format!("the safety backup {safety} holds the target as it was")
 }
 
 fn safety_failed(error: Error) -> Error {

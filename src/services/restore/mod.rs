@@ -79,7 +79,7 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
             )
         }
         (None, Some(id)) => {
-            let upload = upload::get(ctx, id).await?;
+            let upload = upload::get(ctx, actor.organization_id, id).await?;
             (upload.label, upload.engine)
         }
         _ => return Err(Error::validation("a restore needs either backupId or uploadId")),
@@ -122,7 +122,7 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
         database_id: Some(database.id),
         backup_id: request.backup_id,
         restore_id: Some(restore.id),
-        exclusive_key: Some(format!("restore:{}", restore.target_label)),
+        exclusive_key: Some(databases::exclusive_key(&restore.target_label)),
         ..jobs::new(JobKind::Restore, ctx)
     };
     restore.job_id = Some(job.id);
@@ -198,7 +198,8 @@ pub fn target_settings(engine: &dyn Engine, mut settings: Settings, plan: &Resto
     settings
 }
 
-fn label(engine: &dyn Engine, settings: &Settings) -> String {
+/// The target's name as people know it.
+pub(super) fn label(engine: &dyn Engine, settings: &Settings) -> String {
     let name = settings.get(engine.info().target_field).and_then(Value::as_str).unwrap_or_default();
     // A file is confirmed by its name, not by its whole path.
     if engine.info().target_field == "path" { name.rsplit('/').next().unwrap_or(name).to_owned() } else { name.to_owned() }

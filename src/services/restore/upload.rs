@@ -9,9 +9,10 @@ use tokio::io::AsyncWriteExt;
 
 use super::source;
 use crate::{
+    db,
     domain::{
         artifact::DumpFormat,
-        ids::UploadId,
+        ids::{OrganizationId, UploadId},
         permissions::{Actor, Permission},
         time::Moment,
     },
@@ -42,6 +43,15 @@ pub struct Upload {
     /// Bytes as uploaded.
     pub size: u64,
     pub created_at: Moment,
+}
+
+/// An upload as it is kept beside its file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    organization_id: OrganizationId,
+    #[serde(flatten)]
+    upload: Upload,
 }
 
 /// What a file is, by its plain beginning.
@@ -85,19 +95,23 @@ where
     };
     let label: String = label.chars().filter(|c| !c.is_control()).take(200).collect();
     let upload = Upload { id, label, engine: found.engine.info().id.to_owned(), format: found.format, size, created_at: Moment::now() };
-    let record = serde_json::to_vec(&upload).context(Kind::Internal, || "writing the upload's record".into())?;
+    let record = Record { organization_id: actor.organization_id, upload: upload.clone() };
+    let record = serde_json::to_vec(&record).context(Kind::Internal, || "writing the upload's record".into())?;
     tokio::fs::write(path.with_extension("json"), record).await.context(Kind::Storage, || "writing the upload's record".into())?;
     audit::record(ctx, actor, "upload", id, json!({ "label": upload.label, "size": size })).await?;
     Ok(upload)
 }
 
-/// The record of an upload. Errors with `NOT_FOUND` when it was restored or has expired.
-pub async fn get(ctx: &Ctx, id: UploadId) -> Result<Upload> {
+/// The record of an organization's upload. Errors with `NOT_FOUND` when it was restored or has expired.
+pub async fn get(ctx: &Ctx, organization: OrganizationId, id: UploadId) -> Result<Upload> {
+    let missing = || Err(Error::not_found(format_args!("upload {id}")).hint("uploads are kept for a day: upload it again"));
     match tokio::fs::read(file(ctx, id).with_extension("json")).await {
-        Ok(record) => serde_json::from_slice(&record).context(Kind::Internal, || format!("reading the record of upload {id}")),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::not_found(format_args!("upload {id}")).hint("uploads are kept for a day: upload it again"))
+        Ok(record) => {
+            let record: Record =
+                serde_json::from_slice(&record).context(Kind::Internal, || format!("reading the record of upload {id}"))?;
+            if record.organization_id == organization { Ok(record.upload) } else { missing() }
         }
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => missing(),
         Err(cause) => Err(Error::new(Kind::Storage, format!("reading the record of upload {id}")).source(cause)),
     }
 }
@@ -125,21 +139,29 @@ pub(super) fn dump(ctx: &Ctx, upload: &Upload) -> source::File {
     source::File { path: file(ctx, upload.id), format: upload.format, keys: Some(ctx.keys.clone()), limits: limits(ctx) }
 }
 
-/// Removes an upload that has been restored.
+/// Removes an upload that has been restored, unless another restore waits for it.
 pub(super) async fn discard(ctx: &Ctx, id: UploadId) -> Result<()> {
+    if db::restores::open_uploads(&ctx.db).await?.contains(&id) {
+        return Ok(());
+    }
     let path = file(ctx, id);
     remove(&path.with_extension("json")).await?;
     remove(&path).await
 }
 
-/// Removes uploads that nobody restored for a day, and what a crash left of one.
+/// Removes uploads that nobody restored for a day, and what a crash left of one. Those that a queued or running restore
+/// reads stay.
 pub(in crate::services) async fn expire(ctx: &Ctx) -> Result<()> {
+    let open: Vec<_> = db::restores::open_uploads(&ctx.db).await?.iter().map(UploadId::to_string).collect();
     let mut folder = match tokio::fs::read_dir(ctx.uploads()).await {
         Ok(folder) => folder,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(Error::new(Kind::Storage, "listing the uploads").source(cause)),
     };
     while let Some(entry) = folder.next_entry().await.context(Kind::Storage, || "listing the uploads".into())? {
+        if entry.path().file_stem().is_some_and(|stem| open.iter().any(|id| stem == id.as_str())) {
+            continue;
+        }
         let modified = entry.metadata().await.and_then(|metadata| metadata.modified());
         if modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > KEPT)) {
             remove(&entry.path()).await?;

@@ -250,7 +250,7 @@ async fn source(ctx: &Ctx, user: &User, backup: Option<BackupId>, upload: Option
         });
     }
     let id = upload.ok_or_else(|| Error::validation("no source was chosen").hint("choose a backup or upload a file"))?;
-    let upload = upload::get(ctx, id).await?;
+    let upload = upload::get(ctx, user.organization_id, id).await?;
     Ok(Source {
         backup: None,
         upload: Some(id),
