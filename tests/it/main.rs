@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod decrypt_script;
 mod engine_conformance;
+mod guards;
 mod jobs;
 mod packaging;
 mod pipeline;

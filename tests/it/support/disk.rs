@@ -24,6 +24,10 @@ impl Disk {
     pub fn make_read_only(&self) {
         mount_remount(self.path(), MountFlags::RDONLY, "").unwrap();
     }
+
+    pub fn make_writable(&self) {
+        mount_remount(self.path(), MountFlags::empty(), "").unwrap();
+    }
 }
 
 impl Drop for Disk {
