@@ -52,7 +52,7 @@ const SETTINGS: &[Setting] = &[
     setting("MAX_PLAIN_BYTES", "1T", "The most that an uploaded dump may decompress to"),
     setting("SESSION_IDLE_HOURS", "24", "A browser session ends when it is not used for so long, hours"),
     setting("SESSION_MAX_HOURS", "168", "A browser session ends after so long, hours, used or not"),
-    setting("TZ", "UTC", "Time zone of schedules and of the times in messages, such as `Europe/Berlin`"),
+    setting("TZ", "UTC", "Time zone of the times that pages show, such as `Europe/Berlin`"),
     setting("LOG_LEVEL", "info", "`error`, `warn`, `info`, `debug` or `trace`, also per part: `info,dbsnap::jobs=debug`"),
     setting("LOG_FORMAT", "text", "`text` or `json`"),
     setting("AUTO_DISCOVER", "false", "Look for databases in Docker containers. Without effect until discovery comes"),
