@@ -21,6 +21,9 @@ use futures_util::{StreamExt, stream};
 use serde_json::Map;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::support::postgres::{Server, programs, shared};
 
 /// A database to test an engine with.
 struct Subject {
@@ -32,18 +35,64 @@ struct Subject {
     missing: Settings,
     /// Rows by table.
     rows: Vec<(&'static str, u64)>,
-    _keep: Box<dyn Send + Sync>,
+    home: Home,
+}
+
+/// Where a subject's databases are.
+enum Home {
+    Folder(TempDir),
+    /// The one called so, and those beside it.
+    Server(&'static Server, String),
+}
+
+impl Subject {
+    /// Names of the files or databases that are there.
+    async fn surroundings(&self) -> Vec<String> {
+        let mut names: Vec<String> = match &self.home {
+            Home::Folder(folder) => {
+                let entries = std::fs::read_dir(folder.path()).unwrap();
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+            }
+            Home::Server(server, prefix) => {
+                let sql = "SELECT datname FROM pg_database WHERE datname = $1 OR starts_with(datname, $1 || '_')";
+                server.connect("postgres").await.query(sql, &[prefix]).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+        };
+        names.sort();
+        names
+    }
 }
 
 /// One line per engine of the registry.
-fn subjects() -> Vec<Subject> {
-    let subject = |engine: &&'static dyn Engine| match engine.info().id {
-        "sqlite" => Some(sqlite(*engine)),
-        // Its own tests do the same on real servers, see `postgres`.
-        "postgresql" => None,
-        id => panic!("engine '{id}' has no subject to test it with"),
+async fn subjects() -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for engine in registry() {
+        subjects.push(match engine.info().id {
+            "postgresql" => postgresql(*engine).await,
+            "sqlite" => sqlite(*engine),
+            id => panic!("engine '{id}' has no subject to test it with"),
+        });
+    }
+    subjects
+}
+
+async fn postgresql(engine: &'static dyn Engine) -> Subject {
+    let server = shared(15);
+    let name = server.database("conformance").await;
+    let sql = "CREATE TABLE customers AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 9000) i; CREATE TABLE unsold (a int)";
+    server.connect(&name).await.batch_execute(sql).await.unwrap();
+    let settings = |name: &str| {
+        let settings = engine.settings_from_url(&Url::parse(&server.url(name)).unwrap()).unwrap();
+        validate(engine.info().connection, &settings).unwrap()
     };
-    registry().iter().filter_map(subject).collect()
+    Subject {
+        engine,
+        settings: settings(&name),
+        free_name: format!("{name}_new"),
+        missing: settings(&format!("{name}_missing")),
+        rows: vec![("customers", 9000), ("unsold", 0)],
+        home: Home::Server(server, name),
+    }
 }
 
 fn sqlite(engine: &'static dyn Engine) -> Subject {
@@ -60,21 +109,31 @@ fn sqlite(engine: &'static dyn Engine) -> Subject {
         free_name: at("new.db"),
         missing: settings("missing.db"),
         rows: vec![("customers", 9000), ("unsold", 0)],
-        _keep: Box::new(folder),
+        home: Home::Folder(folder),
     }
 }
 
-/// The surroundings of operations, with a scratch folder that goes afterwards.
+/// The surroundings of one operation, with a scratch folder that goes afterwards.
 struct Bench {
     run: Run,
-    scratch: TempDir,
+    _scratch: TempDir,
 }
 
 fn bench() -> Bench {
     let scratch = TempDir::new().unwrap();
-    let run =
-        Run { cancel: CancellationToken::new(), observer: Arc::new(Silent), scratch: scratch.path().to_owned(), tool_dirs: Vec::new() };
-    Bench { run, scratch }
+    let run = Run {
+        cancel: CancellationToken::new(),
+        observer: Arc::new(Silent),
+        scratch: scratch.path().to_owned(),
+        tool_dirs: vec![programs(15)],
+    };
+    Bench { run, _scratch: scratch }
+}
+
+fn cancelled_bench() -> Bench {
+    let bench = bench();
+    bench.run.cancel.cancel();
+    bench
 }
 
 struct Taken {
@@ -100,7 +159,9 @@ async fn open(subject: &Subject, run: &Run) -> Result<Box<dyn Dump>> {
 }
 
 /// Takes a dump as a backup does: the inspector sees every byte.
-async fn take(subject: &Subject, run: &Run) -> Taken {
+async fn take(subject: &Subject) -> Taken {
+    let bench = bench();
+    let run = &bench.run;
     let mut dump = open(subject, run).await.unwrap();
     let mut taken = Taken { parts: Vec::new(), counts: dump.facts().counts.clone().unwrap_or_default() };
     for (kind, format) in dump.parts() {
@@ -122,10 +183,10 @@ async fn take(subject: &Subject, run: &Run) -> Taken {
     taken
 }
 
-async fn restore(subject: &Subject, source: &dyn DumpSource, expected: &[TableCount], run: &Run) -> Result<RestoreOutcome> {
+async fn restore(subject: &Subject, source: &dyn DumpSource, expected: &[TableCount], bench: Bench) -> Result<RestoreOutcome> {
     let engine = validate(subject.engine.info().restore_options, &Map::new()).unwrap();
     let plan = RestorePlan { mode: RestoreMode::New, target_name: Some(subject.free_name.clone()), engine, ..RestorePlan::default() };
-    subject.engine.restore(RestoreRequest { settings: &subject.settings, plan: &plan, source, expected }, run).await
+    subject.engine.restore(RestoreRequest { settings: &subject.settings, plan: &plan, source, expected }, &bench.run).await
 }
 
 fn rows(counts: &[TableCount]) -> Vec<(&str, u64)> {
@@ -136,22 +197,20 @@ fn rows(counts: &[TableCount]) -> Vec<(&str, u64)> {
 
 #[tokio::test]
 async fn a_dump_restores_to_the_same_rows() {
-    for subject in subjects() {
-        let bench = bench();
-        let taken = take(&subject, &bench.run).await;
+    for subject in subjects().await {
+        let taken = take(&subject).await;
         assert_eq!(rows(&taken.counts), subject.rows, "{}", subject.engine.info().id);
-        let outcome = restore(&subject, &taken, &taken.counts, &bench.run).await.unwrap();
+        let outcome = restore(&subject, &taken, &taken.counts, bench()).await.unwrap();
         assert_eq!(rows(&outcome.tables), subject.rows);
-        let again = restore(&subject, &taken, &taken.counts, &bench.run).await.unwrap_err();
+        let again = restore(&subject, &taken, &taken.counts, bench()).await.unwrap_err();
         assert_eq!(again.kind, Kind::Conflict, "a new database never replaces one: {again}");
     }
 }
 
 #[tokio::test]
 async fn dumps_are_recognised_and_other_bytes_are_not() {
-    for subject in subjects() {
-        let bench = bench();
-        for (_, format, bytes) in &take(&subject, &bench.run).await.parts {
+    for subject in subjects().await {
+        for (_, format, bytes) in &take(&subject).await.parts {
             assert_eq!(subject.engine.recognise(&bytes[..bytes.len().min(1024)]), Some(*format));
             assert!(subject.engine.info().formats.contains(format));
         }
@@ -163,9 +222,8 @@ async fn dumps_are_recognised_and_other_bytes_are_not() {
 
 #[tokio::test]
 async fn a_cut_dump_is_seen_by_the_inspector_and_refused_by_a_restore() {
-    for subject in subjects() {
-        let bench = bench();
-        let mut taken = take(&subject, &bench.run).await;
+    for subject in subjects().await {
+        let mut taken = take(&subject).await;
         let (_, format, bytes) = &mut taken.parts[0];
         for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
             let mut inspector = subject.engine.inspector(*format);
@@ -173,35 +231,36 @@ async fn a_cut_dump_is_seen_by_the_inspector_and_refused_by_a_restore() {
             assert!(seen.is_err(), "{}: cut at {cut}", subject.engine.info().id);
         }
         *bytes = bytes.slice(..bytes.len() / 2);
-        restore(&subject, &taken, &[], &bench.run).await.unwrap_err();
+        restore(&subject, &taken, &[], bench()).await.unwrap_err();
         let (_, _, bytes) = &mut taken.parts[0];
         *bytes = Bytes::from_static(b"certainly no dump of any engine");
-        restore(&subject, &taken, &[], &bench.run).await.unwrap_err();
-        let whole = take(&subject, &bench.run).await;
-        restore(&subject, &whole, &whole.counts, &bench.run).await.expect("the refused ones left nothing in the way");
+        restore(&subject, &taken, &[], bench()).await.unwrap_err();
+        let whole = take(&subject).await;
+        restore(&subject, &whole, &whole.counts, bench()).await.expect("the refused ones left nothing in the way");
     }
 }
 
 #[tokio::test]
-async fn a_cancel_ends_every_operation_and_leaves_no_file() {
-    for subject in subjects() {
-        let bench = bench();
-        let taken = take(&subject, &bench.run).await;
-        let mut dump = open(&subject, &bench.run).await.unwrap();
-        bench.run.cancel.cancel();
+async fn a_cancel_ends_every_operation_and_leaves_nothing_behind() {
+    for subject in subjects().await {
+        let before = subject.surroundings().await;
+        let taken = take(&subject).await;
+        let dumping = bench();
+        let mut dump = open(&subject, &dumping.run).await.unwrap();
+        dumping.run.cancel.cancel();
         let (kind, _) = dump.parts()[0];
         let (out, _unread) = channel();
-        assert!(dump.write(kind, out, &bench.run).await.unwrap_err().is_cancelled());
+        assert!(dump.write(kind, out, &dumping.run).await.unwrap_err().is_cancelled());
         drop(dump);
-        assert!(open(&subject, &bench.run).await.err().unwrap().is_cancelled());
-        assert!(restore(&subject, &taken, &taken.counts, &bench.run).await.unwrap_err().is_cancelled());
-        assert_eq!(std::fs::read_dir(bench.scratch.path()).unwrap().count(), 0, "temporary files were left");
+        assert!(open(&subject, &cancelled_bench().run).await.err().unwrap().is_cancelled());
+        assert!(restore(&subject, &taken, &taken.counts, cancelled_bench()).await.unwrap_err().is_cancelled());
+        assert_eq!(subject.surroundings().await, before, "something was left outside of the scratch folders");
     }
 }
 
 #[tokio::test]
 async fn a_database_that_is_not_there_is_named_with_a_next_step() {
-    for subject in subjects() {
+    for subject in subjects().await {
         let bench = bench();
         let error = subject.engine.probe(&subject.missing, &bench.run).await.unwrap_err();
         assert!(error.hint.is_some(), "{error}");

@@ -33,6 +33,7 @@ mod script;
 mod select;
 mod server;
 mod statement;
+mod swap;
 mod tools;
 mod watch;
 

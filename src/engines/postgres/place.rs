@@ -1,4 +1,4 @@
-//! Whole databases on a server: created, built beside another, swapped, dropped.
+//! Whole databases on a server: looked for, created, dropped.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::{
     tools::Version,
 };
 use crate::{
-    domain::run::Run,
+    domain::{run::Run, time::Moment},
     error::{Error, Kind, Result},
 };
 
@@ -18,9 +18,14 @@ use crate::{
 const LEAVING: Duration = Duration::from_secs(15);
 /// Pause between two looks at what sessions are left.
 const LOOK: Duration = Duration::from_millis(100);
+/// Random digits in a spare name.
+const RANDOM: usize = 8;
+/// How the comment of a database begins that is being built beside another.
+const HALF_BUILT: &str = "dbsnap: half-built by a restore";
 
 /// A server, seen from another database than the one that is being replaced.
 pub struct Place {
+    seen_from: Target,
     client: Client,
     version: Version,
 }
@@ -32,12 +37,13 @@ impl Place {
         candidates.retain(|name| *name != target.database);
         let mut refusal = None;
         for name in candidates {
-            match configured.with_database(name).connect(run).await {
+            let seen_from = configured.with_database(name);
+            match seen_from.connect(run).await {
                 Ok(client) => {
                     let row = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await;
                     let row = row.map_err(|cause| failed("reading the server's version", &cause))?;
                     let version = Version::from_number(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0));
-                    return Ok(Self { client, version });
+                    return Ok(Self { seen_from, client, version });
                 }
                 Err(error) if error.is_cancelled() => return Err(error),
                 Err(error) => refusal = refusal.or(Some(error)),
@@ -87,7 +93,7 @@ impl Place {
     }
 
     /// Drops a database that only we know of, whoever is still in it.
-    pub async fn drop(&self, name: &str) -> Result<()> {
+    pub async fn drop_database(&self, name: &str) -> Result<()> {
         self.end_sessions(name).await?;
         let deadline = Instant::now() + LEAVING;
         loop {
@@ -102,59 +108,33 @@ impl Place {
         }
     }
 
-    /// Puts the database `built` in the place of `name`; the old one is dropped last. Until the rename, `name` is untouched.
-    /// Errors with `Conflict` when others are connected to it and `end_connections` is false.
-    pub async fn swap(&self, built: &str, name: &str, end_connections: bool, warnings: &mut Vec<String>) -> Result<()> {
-        let old = spare_name(name, "old");
-        self.copy_properties(name, built, warnings).await?;
-        self.end_sessions(built).await?;
-        if end_connections {
-            self.execute(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name)), "closing the database to new sessions")
-                .await?;
-        }
-        if let Err(error) = self.replace(built, name, &old, end_connections).await {
-            if end_connections {
-                self.execute(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(name)), "opening the database again").await?;
-            }
-            return Err(error);
-        }
-        if let Err(error) = self.drop(&old).await {
-            warnings.push(format!("the replaced database is left as '{old}': {error}"));
-        }
-        Ok(())
+    /// Says of a database beside `name` what it is, for whoever finds it after this process was killed.
+    pub async fn mark_half_built(&self, built: &str, name: &str) -> Result<()> {
+        let comment = format!("{HALF_BUILT} of '{name}' that began at {}", Moment::now());
+        let sql = format!("COMMENT ON DATABASE {} IS {}", ident(built), literal(&comment));
+        self.client.batch_execute(&sql).await.map_err(|cause| failed(format!("describing database '{built}'"), &cause))
     }
 
-    async fn replace(&self, built: &str, name: &str, old: &str, end_connections: bool) -> Result<()> {
-        self.rename(name, old, end_connections).await?;
-        if let Err(error) = self.rename(built, name, true).await {
-            self.rename(old, name, true).await.map_err(|back| {
-                Error::new(Kind::Restore, format!("{error}; and '{old}' could not be renamed back to '{name}': {back}")).hint(format!(
-                    "rename it by hand: ALTER DATABASE {} RENAME TO {}",
-                    ident(old),
-                    ident(name)
-                ))
-            })?;
-            return Err(error);
-        }
-        Ok(())
+    /// A warning for each half-built database beside `name` that nobody is connected to: a process was killed there.
+    pub async fn leftovers(&self, name: &str) -> Result<Vec<String>> {
+        let sql = "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database d
+                    WHERE starts_with(shobj_description(oid, 'pg_database'), $1)
+                      AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid) ORDER BY 1";
+        let rows = self.client.query(sql, &[&HALF_BUILT]).await;
+        let rows = rows.map_err(|cause| failed(format!("looking for half-built databases beside '{name}'"), &cause))?;
+        let found = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)));
+        let warning = |(left, comment): (String, String)| {
+            format!("database '{left}' is left of a restore that was killed ({comment}): DROP DATABASE {};", ident(&left))
+        };
+        Ok(found.filter(|(left, _)| is_beside(left, name)).map(warning).collect())
     }
 
-    async fn rename(&self, from: &str, to: &str, end_connections: bool) -> Result<()> {
-        let deadline = Instant::now() + if end_connections { LEAVING } else { Duration::from_secs(2) };
-        loop {
-            if end_connections {
-                self.end_sessions(from).await?;
-            }
-            match self.client.batch_execute(&format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to))).await {
-                Ok(()) => return Ok(()),
-                Err(cause) if in_use(&cause) && Instant::now() < deadline => tokio::time::sleep(LOOK).await,
-                Err(cause) if in_use(&cause) => {
-                    return Err(Error::conflict(format!("database '{from}' cannot be replaced: others are connected to it"))
-                        .hint("close them, or let the restore end other connections"));
-                }
-                Err(cause) => return Err(failed(format!("renaming database '{from}'"), &cause)),
-            }
-        }
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub async fn another_connection(&self, run: &Run) -> Result<Client> {
+        self.seen_from.connect(run).await
     }
 
     /// Ends every other session in a database. Those of superusers stay when the account is none.
@@ -162,46 +142,7 @@ impl Place {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()";
         self.client.query(sql, &[&name]).await.map(drop).map_err(|cause| failed(format!("ending the sessions in '{name}'"), &cause))
     }
-
-    /// What belongs to the database itself and is in no dump: owner, grants, settings, connection limit, comment.
-    async fn copy_properties(&self, from: &str, to: &str, warnings: &mut Vec<String>) -> Result<()> {
-        let statements = self.client.query(PROPERTIES, &[&from, &to]).await;
-        let statements = statements.map_err(|cause| failed(format!("reading the properties of database '{from}'"), &cause))?;
-        for statement in statements.iter().map(|row| row.get::<_, String>(0)) {
-            if let Err(cause) = self.client.batch_execute(&statement).await {
-                warnings.push(failed(format!("'{statement}' could not be kept"), &cause).to_string());
-            }
-        }
-        Ok(())
-    }
-
-    async fn execute(&self, sql: &str, doing: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.map_err(|cause| failed(doing, &cause))
-    }
 }
-
-/// A statement for each property of database $1, for database $2.
-const PROPERTIES: &str = "
-    SELECT format('ALTER DATABASE %I OWNER TO %I', $2::text, pg_get_userbyid(datdba)) FROM pg_database WHERE datname = $1
-    UNION ALL
-    SELECT format('ALTER DATABASE %I CONNECTION LIMIT %s', $2, datconnlimit) FROM pg_database WHERE datname = $1 AND datconnlimit <> -1
-    UNION ALL
-    SELECT format('COMMENT ON DATABASE %I IS %L', $2, shobj_description(oid, 'pg_database')) FROM pg_database
-     WHERE datname = $1 AND shobj_description(oid, 'pg_database') IS NOT NULL
-    UNION ALL
-    SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', $2) FROM pg_database WHERE datname = $1 AND datacl IS NOT NULL
-    UNION ALL
-    SELECT format('GRANT %s ON DATABASE %I TO %s%s', a.privilege_type, $2,
-                  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
-                  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-      FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = $1 AND a.grantee <> d.datdba
-    UNION ALL
-    SELECT format(CASE s.setrole WHEN 0 THEN 'ALTER DATABASE %2$I SET %3$s TO %4$s' ELSE 'ALTER ROLE %1$I IN DATABASE %2$I SET %3$s TO %4$s' END,
-                  pg_get_userbyid(s.setrole), $2, quote_ident(split_part(c, '=', 1)),
-                  CASE WHEN split_part(c, '=', 1) IN ('search_path', 'DateStyle', 'local_preload_libraries', 'session_preload_libraries',
-                                                      'temp_tablespaces', 'unix_socket_directories')
-                       THEN substr(c, strpos(c, '=') + 1) ELSE quote_literal(substr(c, strpos(c, '=') + 1)) END)
-      FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c WHERE d.datname = $1";
 
 fn in_use(cause: &tokio_postgres::Error) -> bool {
     cause.code() == Some(&SqlState::OBJECT_IN_USE)
@@ -209,12 +150,20 @@ fn in_use(cause: &tokio_postgres::Error) -> bool {
 
 /// A name beside `name` that nothing else has, within the 63 bytes of an identifier.
 pub fn spare_name(name: &str, purpose: &str) -> String {
-    let suffix = format!("_dbsnap_{purpose}_{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-    let mut kept = 63 - suffix.len();
-    while !name.is_char_boundary(kept.min(name.len())) {
-        kept -= 1;
-    }
-    format!("{}{suffix}", &name[..kept.min(name.len())])
+    let suffix = format!("_dbsnap_{purpose}_{}", &uuid::Uuid::new_v4().simple().to_string()[..RANDOM]);
+    format!("{}{suffix}", beginning(name, suffix.len()))
+}
+
+/// True for a name that `spare_name` may have made for a database to be built beside `name`.
+fn is_beside(spare: &str, name: &str) -> bool {
+    let before = "_dbsnap_new_";
+    let random = spare.strip_prefix(beginning(name, before.len() + RANDOM)).and_then(|rest| rest.strip_prefix(before));
+    random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// What of a name fits before a suffix of this many bytes.
+fn beginning(name: &str, suffix: usize) -> &str {
+    &name[..name.floor_char_boundary(63 - suffix)]
 }
 
 #[cfg(test)]
@@ -226,6 +175,8 @@ mod tests {
         for name in ["shop", "🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘", &"x".repeat(63)] {
             let spare = spare_name(name, "new");
             assert!(spare.len() <= 63 && spare != spare_name(name, "new"), "{spare}");
+            assert!(is_beside(&spare, name) && !is_beside(&spare, "shops") && !is_beside(name, name), "{spare}");
+            assert!(!is_beside(&spare_name(name, "old"), name));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A restore: the dump is read to its end and proven, then loaded into a new database, a database built beside the old one
 //! and swapped in, or an existing one; then the rows are counted.
 
+use std::sync::Arc;
+
 use super::{
     connect::{Target, failed},
     count::{compare, count_rows},
@@ -8,6 +10,7 @@ use super::{
     input::{Input, Load},
     place::{Place, spare_name},
     server::Facts,
+    swap::Swap,
     tools::Places,
 };
 use crate::{
@@ -40,7 +43,7 @@ pub async fn restore(request: &RestoreRequest<'_>, places: Places, run: &Run) ->
     }
     match plan.mode {
         RestoreMode::New | RestoreMode::Drop => {
-            let place = Place::open(&configured, &target, run).await?;
+            let place = Arc::new(Place::open(&configured, &target, run).await?);
             let exists = place.exists(&target.database).await?;
             match (plan.mode, exists) {
                 (RestoreMode::New, true) => {
@@ -51,6 +54,7 @@ pub async fn restore(request: &RestoreRequest<'_>, places: Places, run: &Run) ->
                     .hint("choose another name, or the mode that replaces it"));
                 }
                 (_, true) => {
+                    outcome.warnings.extend(place.leftovers(&target.database).await?);
                     let beside = target.with_database(&spare_name(&target.database, "new"));
                     job.build(&place, &beside, &mut outcome, Some(&target)).await?;
                 }
@@ -78,18 +82,23 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Creates `built`, loads it, and puts it in the place of `replaced` where there is one. On any failure it is dropped.
-    async fn build(&self, place: &Place, built: &Target, outcome: &mut RestoreOutcome, replaced: Option<&Target>) -> Result<()> {
+    async fn build(&self, place: &Arc<Place>, built: &Target, outcome: &mut RestoreOutcome, replaced: Option<&Target>) -> Result<()> {
         self.run.check()?;
         self.run.info(format!("creating database '{}'", built.database));
         place.create(&built.database, &self.input.origin(), &mut outcome.warnings).await?;
-        let mut done = self.load(built, outcome).await;
-        if let (Ok(()), Some(replaced)) = (&done, replaced) {
+        let filling = async {
+            let Some(replaced) = replaced else { return self.load(built, outcome).await };
+            place.mark_half_built(&built.database, &replaced.database).await?;
+            self.load(built, outcome).await?;
+            let end_connections = self.plan.end_connections;
+            let swap = Swap::prepare(place.clone(), &built.database, &replaced.database, end_connections, self.run).await?;
             self.run.info(format!("putting it in the place of '{}'", replaced.database));
-            done = place.swap(&built.database, &replaced.database, self.plan.end_connections, &mut outcome.warnings).await;
-        }
-        let Err(error) = done else { return Ok(()) };
+            outcome.warnings.extend(swap.carry_out().await?);
+            Ok(())
+        };
+        let Err(error) = filling.await else { return Ok(()) };
         // Also after a cancel: nothing half-built may stay.
-        let (left, target) = match (place.drop(&built.database).await, replaced) {
+        let (left, target) = match (place.drop_database(&built.database).await, replaced) {
             (Ok(()), Some(replaced)) => ("the database is as it was".to_owned(), replaced),
             (Ok(()), None) => ("the new database was dropped again".to_owned(), built),
             (Err(drop), _) => (format!("and the half-built database '{}' is left: {drop}", built.database), built),

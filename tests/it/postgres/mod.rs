@@ -33,8 +33,10 @@ mod archives;
 mod faults;
 mod hostile;
 mod modes;
+mod options;
 mod round_trip;
 mod scripts;
+mod swap;
 
 /// Only the programs of the tests' own servers.
 pub static ENGINE: Postgres = Postgres { usual_places: false };
