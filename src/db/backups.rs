@@ -21,7 +21,7 @@ use crate::{
 
 const COLUMNS: &str =
     "id, database_id, database_name, engine, type, status, store_id, job_id, pinned, verify_state, verified_at, created_at,
-     started_at, finished_at, moment, server_version, tool_version, manifest_key, error, warnings, options, tables";
+     started_at, finished_at, moment, server_version, tool_version, manifest_key, error, warnings, options, tables, partial";
 
 /// Adds a backup with the artifacts it has: none when it is queued, all when it was found by its manifest.
 pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> Result<()> {
@@ -30,8 +30,8 @@ pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> R
         db.execute(
             "INSERT INTO backups (organization_id, id, database_id, database_name, engine, type, status, store_id, job_id, pinned,
                  verify_state, verified_at, created_at, started_at, finished_at, moment, server_version, tool_version, manifest_key,
-                 error, warnings, options, tables)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+                 error, warnings, options, tables, partial)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
             params![
                 organization.to_string(),
                 backup.id.to_string(),
@@ -56,6 +56,7 @@ pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> R
                 row::to_json(&backup.warnings)?,
                 row::to_json(&backup.options)?,
                 row::to_json(&backup.tables)?,
+                backup.partial,
             ],
         )?;
         insert_artifacts(db, &backup)
@@ -208,12 +209,12 @@ pub struct Protection {
     pub stored_bytes: u64,
 }
 
-/// Counts databases by their newest good backup; `since` is the age that counts as recent.
+/// Counts databases by their newest good backup (see [`last_good`]); `since` is the age that counts as recent.
 pub async fn protection(db: &Db, organization: OrganizationId, since: Moment) -> Result<Protection> {
     db.read("counting protected databases", move |db| {
         let sql = "WITH good AS (SELECT d.id, MAX(b.created_at) AS newest FROM databases d JOIN projects p ON p.id = d.project_id
                        LEFT JOIN backups b ON b.database_id = d.id AND b.status = 'completed' AND b.verify_state <> 'corrupt'
-                       WHERE p.organization_id = ?1 GROUP BY d.id)
+                           AND NOT b.partial WHERE p.organization_id = ?1 GROUP BY d.id)
                    SELECT (SELECT COUNT(*) FROM good WHERE newest >= ?2) AS recent,
                        (SELECT COUNT(*) FROM good WHERE newest IS NULL) AS never,
                        (SELECT COALESCE(SUM(a.stored_size), 0) FROM artifacts a JOIN backups b ON b.id = a.backup_id WHERE b.organization_id = ?1) AS stored";
@@ -249,9 +250,9 @@ pub async fn last(db: &Db, organization: OrganizationId, database: DatabaseId) -
     newest(db, "organization_id = ?1 AND database_id = ?2", organization, database).await
 }
 
-/// The newest backup that completed and was not found corrupt.
+/// The newest backup that completed, is of the whole database, and was not found corrupt.
 pub async fn last_good(db: &Db, organization: OrganizationId, database: DatabaseId) -> Result<Option<Backup>> {
-    let good = "organization_id = ?1 AND database_id = ?2 AND status = 'completed' AND verify_state <> 'corrupt'";
+    let good = "organization_id = ?1 AND database_id = ?2 AND status = 'completed' AND verify_state <> 'corrupt' AND NOT partial";
     newest(db, good, organization, database).await
 }
 
@@ -304,6 +305,7 @@ fn read(row: &Row<'_>) -> Outcome<Backup> {
         warnings: row::json(row, "warnings")?,
         options: row::json(row, "options")?,
         tables: row::json(row, "tables")?,
+        partial: row::plain(row, "partial")?,
         artifacts: Vec::new(),
     })
 }

@@ -1,6 +1,6 @@
 //! Configured databases. A database belongs to a project, and through it to an organization.
 
-use deadpool_sqlite::rusqlite::{Row, params};
+use deadpool_sqlite::rusqlite::{Row, Transaction, params};
 
 use super::{
     Db,
@@ -24,26 +24,31 @@ const FROM: &str = "databases JOIN projects ON projects.id = databases.project_i
 
 /// Errors with `Conflict` when the project has a database of that name.
 pub async fn insert(db: &Db, database: &Database) -> Result<()> {
-    let database = database.clone();
-    db.write("saving the database", move |db| {
-        db.execute(
-            "INSERT INTO databases (id, project_id, name, engine, settings, store_id, backup_options, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            params![
-                database.id.to_string(),
-                database.project_id.to_string(),
-                database.name,
-                database.engine,
-                row::to_json(&database.settings)?,
-                database.store_id.to_string(),
-                row::to_json(&database.backup_options)?,
-                database.created_at.0,
-                database.updated_at.0,
-            ],
-        )?;
-        Ok(())
-    })
-    .await
+    insert_all(db, vec![database.clone()]).await
+}
+
+/// Adds all of them, or none when one name is taken: errors with `Conflict` then.
+pub async fn insert_all(db: &Db, databases: Vec<Database>) -> Result<()> {
+    db.write("saving the database", move |db| databases.iter().try_for_each(|database| insert_row(db, database))).await
+}
+
+fn insert_row(db: &Transaction<'_>, database: &Database) -> Outcome<()> {
+    db.execute(
+        "INSERT INTO databases (id, project_id, name, engine, settings, store_id, backup_options, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            database.id.to_string(),
+            database.project_id.to_string(),
+            database.name,
+            database.engine,
+            row::to_json(&database.settings)?,
+            database.store_id.to_string(),
+            row::to_json(&database.backup_options)?,
+            database.created_at.0,
+            database.updated_at.0,
+        ],
+    )?;
+    Ok(())
 }
 
 /// Saves everything but the project, the engine and the time of creation. The caller has read it through its organization.

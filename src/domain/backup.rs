@@ -146,6 +146,8 @@ pub struct Backup {
     pub options: BackupOptions,
     /// Exact row counts, as read from the dump.
     pub tables: Vec<TableCount>,
+    /// It holds the schema, the rows or chosen tables alone: it does not count as a good backup of the database.
+    pub partial: bool,
     pub artifacts: Vec<Artifact>,
 }
 

@@ -85,6 +85,9 @@ pub struct Manifest {
     pub dbsnap_version: String,
     pub artifacts: Vec<ManifestArtifact>,
     pub tables: Vec<TableCount>,
+    /// It holds a part of the database by its options; absent in manifests from before this was recorded.
+    #[serde(default)]
+    pub partial: bool,
     pub pinned: bool,
     pub verify_state: VerifyState,
     #[serde(default)]

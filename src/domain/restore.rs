@@ -60,6 +60,9 @@ pub struct RestorePlan {
     pub target_name: Option<String>,
     /// Take a backup of the target first; the restore stops when that fails.
     pub safety_backup: bool,
+    /// Replace the whole database (mode `drop`, content `all`) even with a backup that holds only a part of it. What the
+    /// backup left out is then gone.
+    pub accept_partial: bool,
     /// End other sessions on the target where they would block it.
     pub end_connections: bool,
     /// The engine's own restore options, see its `restore_options`.
@@ -75,6 +78,7 @@ impl Default for RestorePlan {
             tables: Vec::new(),
             target_name: None,
             safety_backup: false,
+            accept_partial: false,
             end_connections: false,
             engine: Map::new(),
         }

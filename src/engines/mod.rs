@@ -97,6 +97,11 @@ pub trait Engine: Send + Sync {
     /// Connects and looks around; changes nothing.
     async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe>;
 
+    /// What a dump with these options holds, where that is not the whole database: such as "schema only".
+    fn partial(&self, _options: &Settings) -> Option<&'static str> {
+        None
+    }
+
     /// Opens one consistent moment of the database. The moment ends when the returned value is dropped.
     /// Errors when the server cannot be reached or no installed tool can dump it.
     async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>>;

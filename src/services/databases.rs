@@ -236,6 +236,14 @@ fn real_place(path: &Path) -> PathBuf {
     }
 }
 
+/// What [`is_name`] asks of a database's name.
+pub(super) const NAME_RULE: &str = "must be 1 to 100 characters on one line";
+
+/// True for a name that a database may have.
+pub(super) fn is_name(name: &str) -> bool {
+    name.trim() == name && !name.is_empty() && name.len() <= 100 && !name.chars().any(char::is_control)
+}
+
 struct Checked {
     name: String,
     engine: &'static dyn Engine,
@@ -253,8 +261,8 @@ async fn check(
 ) -> Result<Checked> {
     let name = input.name.trim().to_owned();
     let mut problems = Vec::new();
-    if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
-        problems.push(("name".to_owned(), "must be 1 to 100 characters on one line".to_owned()));
+    if !is_name(&name) {
+        problems.push(("name".to_owned(), NAME_RULE.to_owned()));
     }
     let engine = engines::find(&input.engine)?;
     let empty = Settings::new();

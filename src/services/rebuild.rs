@@ -128,6 +128,7 @@ fn row(manifest: &Manifest, key: &str, store_id: StoreId) -> Backup {
             ..BackupOptions::default()
         },
         tables: manifest.tables.clone(),
+        partial: manifest.partial,
         artifacts: Vec::new(),
     }
 }

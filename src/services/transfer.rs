@@ -1,7 +1,7 @@
 //! Export and import of the configuration: databases and settings, as one JSON file. Backups are not in it; `rebuild`
 //! finds them in their stores.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,7 +21,7 @@ use crate::{
     },
     engines,
     error::{Context, Error, Kind, Result},
-    pipeline::keys::{Kdf, MasterKey},
+    pipeline::keys::{KDF_NAME, Kdf, MasterKey},
 };
 
 const VERSION: u32 = 1;
@@ -104,6 +104,7 @@ pub async fn import(ctx: &Ctx, actor: &Actor, bytes: &[u8]) -> Result<Imported> 
         return Err(Error::validation(format!("export version {} is newer than this build knows ({VERSION})", export.version))
             .hint("use a newer dbsnap"));
     }
+    check_names(&export.databases)?;
     let key = export_key(ctx, &export.key).await?;
     let settings = system::check_settings(&export.settings)?;
     let mut imported = Imported::default();
@@ -116,15 +117,28 @@ pub async fn import(ctx: &Ctx, actor: &Actor, bytes: &[u8]) -> Result<Imported> 
         }
         rows.push(row(ctx, &key, database).map_err(|error| error.while_doing(format!("database '{name}'")))?);
     }
-    for row in rows {
-        db::databases::insert(&ctx.db, &row).await?;
-        imported.added.push(row.name);
-    }
+    imported.added = rows.iter().map(|row| row.name.clone()).collect();
+    db::databases::insert_all(&ctx.db, rows).await?;
     for (name, value) in settings {
         db::settings::set(&ctx.db, &system::setting_key(&name), &value.to_string()).await?;
     }
     audit::record(ctx, actor, "configuration.import", "configuration", json!({ "added": imported.added })).await?;
     Ok(imported)
+}
+
+/// Errors unless every name may be one, and none is there twice.
+fn check_names(databases: &[ExportedDatabase]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for database in databases {
+        let name = &database.name;
+        if !databases::is_name(name) {
+            return Err(Error::validation(format!("the name of database '{}' {}", name.escape_debug(), databases::NAME_RULE)));
+        }
+        if !seen.insert(name) {
+            return Err(Error::validation(format!("the file has two databases named '{name}'")).hint("rename one of them in the file"));
+        }
+    }
+    Ok(())
 }
 
 /// The secrets are opened with the key they were sealed under and sealed again under this catalogue's.
@@ -152,8 +166,8 @@ fn row(ctx: &Ctx, key: &MasterKey, exported: ExportedDatabase) -> Result<Databas
 
 /// The key that the exported secrets are sealed under. Errors when this ENCRYPTION_KEY does not make it.
 async fn export_key(ctx: &Ctx, key: &ExportKey) -> Result<Arc<MasterKey>> {
-    let mut salt = [0; 16];
-    hex::decode_to_slice(&key.salt, &mut salt).context(Kind::Validation, || "the exported key record is damaged".into())?;
-    let (keys, kdf, id) = (ctx.keys.clone(), Kdf { iterations: key.iterations, salt }, key.id.clone());
+    let kdf =
+        Kdf::from_outside(KDF_NAME, key.iterations, &key.salt).map_err(|error| error.while_doing("reading the exported key record"))?;
+    let (keys, id) = (ctx.keys.clone(), key.id.clone());
     tokio::task::spawn_blocking(move || keys.for_kdf(&kdf, &id)).await.context(Kind::Internal, || "deriving the export's key".into())?
 }

@@ -99,6 +99,7 @@ fn backup(database: &Database, created_at: Moment) -> Backup {
         warnings: Vec::new(),
         options: BackupOptions::default(),
         tables: Vec::new(),
+        partial: false,
         artifacts: Vec::new(),
     }
 }

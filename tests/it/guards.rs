@@ -259,3 +259,26 @@ async fn a_decompression_bomb_is_refused_and_not_kept() {
     assert!(answer.to_string().contains("32768"), "it names the limit: {answer}");
     assert_eq!(files(&bench.path("data/uploads")), Vec::<PathBuf>::new());
 }
+
+#[tokio::test]
+async fn a_pin_outlives_the_catalogue() {
+    let mut bench = Bench::new(&[]).await;
+    let id = bench.add("shop", 3).await;
+    let good = bench.back_up(&id).await;
+    bench.served.put(&format!("{}/pin", backup(&good["id"]))).await;
+    assert_eq!(bench.served.delete(&backup(&good["id"])).await, 409);
+    bench.served.kill();
+    for name in ["dbsnap.db", "dbsnap.db-wal", "dbsnap.db-shm"] {
+        fs::remove_file(bench.path("data").join(name)).ok();
+    }
+    let rebuild = std::process::Command::new(env!("CARGO_BIN_EXE_dbsnap"))
+        .arg("rebuild")
+        .current_dir(bench.place.path())
+        .env_clear()
+        .env("ENCRYPTION_KEY", "a test passphrase of more than 32 characters")
+        .output()
+        .unwrap();
+    assert!(rebuild.status.success(), "{}", String::from_utf8_lossy(&rebuild.stderr));
+    bench.served = Served::start(bench.place.path(), &[]).await;
+    assert_eq!(bench.served.get(&backup(&good["id"])).await["pinned"], true);
+}

@@ -151,6 +151,29 @@ async fn a_safety_backup_holds_what_the_databases_own_backups_leave_out() {
 }
 
 #[tokio::test]
+async fn a_backup_of_a_part_is_no_good_backup_and_replaces_no_whole_database_by_a_slip() {
+    let bench = Bench::new("part").await;
+    let shown = async || bench.served.get(&format!("/api/databases/{}", bench.id)).await;
+    for options in [json!({"schemaOnly": true}), json!({"dataOnly": true}), json!({"excludeTables": ["customers"]})] {
+        let part = bench.back_up(json!({"engine": options})).await;
+        assert_eq!((&part["status"], &part["partial"]), (&json!("completed"), &json!(true)), "{part}");
+        assert_eq!(shown().await["lastGood"], Value::Null);
+    }
+    assert_eq!(bench.served.get("/api/system/stats").await["neverBackedUp"], 1);
+    let part = bench.back_up(json!({"engine": {"excludeTables": ["customers"]}})).await;
+    let request = |plan: Value| json!({"backupId": part["id"], "databaseId": bench.id, "plan": plan, "confirm": bench.database});
+    let (status, answer) = bench.served.try_post("/api/restores", request(json!({"mode": "drop", "endConnections": true}))).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.to_string().contains("acceptPartial"), "{answer}");
+    let accepted = bench.restore(request(json!({"mode": "drop", "endConnections": true, "acceptPartial": true}))).await;
+    assert_eq!(accepted["status"], "completed", "{accepted}");
+
+    let whole = bench.back_up(json!({})).await;
+    assert_eq!(whole["partial"], false);
+    assert_eq!(shown().await["lastGood"]["id"], whole["id"]);
+}
+
+#[tokio::test]
 async fn secrets_are_nowhere_but_sealed_in_the_catalogue() {
     let bench = Bench::new("secret").await;
     let shown = bench.served.get(&format!("/api/databases/{}", bench.id)).await;

@@ -9,6 +9,7 @@ use crate::{
     domain::{
         artifact::DumpFormat,
         database::{Probe, Settings},
+        fields::SettingsExt,
         run::Run,
     },
     error::Result,
@@ -65,6 +66,16 @@ impl Engine for Postgres {
 
     async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe> {
         server::probe(&Target::from_settings(settings)?, self.places(), run).await
+    }
+
+    fn partial(&self, options: &Settings) -> Option<&'static str> {
+        const CHOICES: [&str; 4] = ["includeTables", "excludeTables", "includeSchemas", "excludeSchemas"];
+        match () {
+            () if options.flag("schemaOnly") => Some("schema only"),
+            () if options.flag("dataOnly") => Some("rows only"),
+            () if CHOICES.iter().any(|name| !options.list(name).is_empty()) => Some("chosen tables or schemas"),
+            () => None,
+        }
     }
 
     async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Ctx, audit, databases, jobs, stores};
+use super::{
+    Ctx, audit, databases, jobs,
+    manifests::{self, Seal},
+    stores,
+};
 use crate::{
     db,
     domain::{
@@ -14,7 +18,7 @@ use crate::{
         database::Database,
         fields::validate,
         filter::BackupFilter,
-        ids::{BackupId, DatabaseId, JobId},
+        ids::{BackupId, DatabaseId, JobId, OrganizationId},
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
@@ -85,13 +89,29 @@ pub async fn cancel(ctx: &Arc<Ctx>, actor: &Actor, id: BackupId) -> Result<Backu
     db::backups::get(&ctx.db, actor.organization_id, id).await
 }
 
-/// Keeps a backup from ever being deleted by retention, or lets go of it.
+/// Keeps a backup from ever being deleted by retention, or lets go of it. Its manifest says so too, for a rebuild.
 pub async fn pin(ctx: &Ctx, actor: &Actor, id: BackupId, pinned: bool) -> Result<Backup> {
     actor.require(Permission::RunBackups)?;
-    db::backups::get(&ctx.db, actor.organization_id, id).await?;
+    let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
     db::backups::set_pinned(&ctx.db, actor.organization_id, id, pinned).await?;
+    // The pin holds in this catalogue even while the store is away.
+    if let Err(error) = pin_manifest(ctx, &backup, actor.organization_id, pinned).await {
+        tracing::warn!(backup = %id, %error, "the pin could not be written to the backup's manifest: a rebuild would not know of it");
+    }
     audit::record(ctx, actor, if pinned { "backup.pin" } else { "backup.unpin" }, id, Value::Null).await?;
     db::backups::get(&ctx.db, actor.organization_id, id).await
+}
+
+async fn pin_manifest(ctx: &Ctx, backup: &Backup, organization: OrganizationId, pinned: bool) -> Result<()> {
+    let Some(key) = &backup.manifest_key else { return Ok(()) };
+    let store = stores::open(ctx, organization, backup.store_id).await?;
+    let (mut manifest, seal) = manifests::fetch(store.as_ref(), key, Some(&ctx.keys)).await?;
+    if seal != Seal::Intact {
+        return Err(Error::conflict("the manifest is not signed, and signing it now would vouch for what anyone may have written"));
+    }
+    manifest.pinned = pinned;
+    let bytes = manifests::sign(&mut manifest, Some(&ctx.keys))?;
+    store.put(key, Box::pin(futures_util::stream::iter([Ok(bytes.into())]))).await.map(drop)
 }
 
 /// Queues a verification of the stored artifacts.
@@ -151,6 +171,7 @@ fn check_options(database: &Database, options: Option<BackupOptions>) -> Result<
 
 /// A queued backup's row.
 fn new_row(database: &Database, kind: BackupType, options: BackupOptions) -> Backup {
+    let partial = engines::find(&database.engine).is_ok_and(|engine| engine.partial(&options.engine).is_some());
     Backup {
         id: BackupId::new(),
         database_id: Some(database.id),
@@ -174,6 +195,7 @@ fn new_row(database: &Database, kind: BackupType, options: BackupOptions) -> Bac
         warnings: Vec::new(),
         options,
         tables: Vec::new(),
+        partial,
         artifacts: Vec::new(),
     }
 }

@@ -137,6 +137,7 @@ async fn write_all(
         dbsnap_version: env!("CARGO_PKG_VERSION").to_owned(),
         artifacts: artifacts.iter().map(ManifestArtifact::from).collect(),
         tables,
+        partial: plan.engine.partial(&plan.options.engine).is_some(),
         pinned: false,
         verify_state: VerifyState::Unverified,
         warnings: facts.warnings,

@@ -73,6 +73,7 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
         (Some(id), None) => {
             let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
             check_backup(&backup)?;
+            check_partial(backup.partial, &plan)?;
             (
                 format!("{} of {}", backup.database_name, backup.moment.unwrap_or(backup.created_at).utc().format("%Y-%m-%d %H:%M:%S UTC")),
                 backup.engine,
@@ -188,6 +189,17 @@ pub fn check_plan(engine: &dyn Engine, mut plan: RestorePlan) -> Result<RestoreP
     } else {
         Err(Error::validation("the restore plan is not valid").fields(problems.into_iter().collect()))
     }
+}
+
+/// Errors when a backup of a part would replace the whole, unless the plan accepts that.
+pub fn check_partial(partial: bool, plan: &RestorePlan) -> Result<()> {
+    let whole = plan.mode == RestoreMode::Drop && plan.content == RestoreContent::All && plan.tables.is_empty();
+    if partial && whole && !plan.accept_partial {
+        return Err(Error::validation("this backup holds only a part of its database, and the whole target would be replaced by it")
+            .hint("restore it in another mode or into a new database, or set acceptPartial if what it leaves out may be lost")
+            .fields(vec![("acceptPartial".into(), "must be set for this".into())]));
+    }
+    Ok(())
 }
 
 /// Connection settings that point at the plan's target.

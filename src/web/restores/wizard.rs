@@ -59,6 +59,7 @@ struct Source {
     /// The database it was made of, where it is configured here.
     database: Option<DatabaseId>,
     tables: Vec<TableCount>,
+    partial: bool,
 }
 
 #[derive(Template)]
@@ -140,7 +141,9 @@ pub async fn check(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, form
     let (source, target) = chosen(&ctx, &user, &form).await?;
     let engine = engines::find(&target.engine)?;
     let checked = match read_plan(engine.info(), &form) {
-        Ok(plan) => restore::check_plan(engine, plan.clone()).map_err(|error| (plan, error)),
+        Ok(plan) => restore::check_plan(engine, plan.clone())
+            .and_then(|plan| restore::check_partial(source.partial, &plan))
+            .map_err(|error| (plan, error)),
         Err(error) => Err((RestorePlan::default(), error)),
     };
     match checked {
@@ -247,6 +250,7 @@ async fn source(ctx: &Ctx, user: &User, backup: Option<BackupId>, upload: Option
             engine: backup.engine,
             database: backup.database_id,
             tables: backup.tables,
+            partial: backup.partial,
         });
     }
     let id = upload.ok_or_else(|| Error::validation("no source was chosen").hint("choose a backup or upload a file"))?;
@@ -260,6 +264,7 @@ async fn source(ctx: &Ctx, user: &User, backup: Option<BackupId>, upload: Option
         engine: upload.engine,
         database: None,
         tables: Vec::new(),
+        partial: false,
     })
 }
 
@@ -270,6 +275,7 @@ fn read_plan(engine: &EngineInfo, form: &Form) -> Result<RestorePlan> {
         tables: form.all("table").map(str::to_owned).collect(),
         target_name: Some(form.text("targetName").to_owned()).filter(|name| !name.is_empty()),
         safety_backup: form.has("safetyBackup"),
+        accept_partial: form.has("acceptPartial"),
         end_connections: form.has("endConnections"),
         engine: forms::read(OPTIONS, engine.restore_options, form),
     })

@@ -51,4 +51,28 @@ fn an_exported_configuration_is_imported_elsewhere_and_foreign_keys_in_it_are_re
     std::fs::write(there.path("odd.json"), text.replace("\"version\"", "\"users\": [], \"version\"")).unwrap();
     there.run(&["import", "odd.json"]).failed(2, "users");
     there.run(&["import", "missing.json"]).failed(2, "missing.json");
+
+    let mut export: Value = serde_json::from_str(&text).unwrap();
+    let database = |name: &str| {
+        serde_json::json!({"id": "00000000-0000-7000-8000-0000000000aa", "name": name, "engine": "sqlite",
+            "settings": {"path": "/srv/some.db"}, "backupOptions": {}})
+    };
+    let refused = |export: &Value, words: &str| {
+        std::fs::write(there.path("odd.json"), export.to_string()).unwrap();
+        there.run(&["import", "odd.json"]).failed(2, words);
+    };
+    export["databases"] = vec![database("good"), database("two\nlines")].into();
+    refused(&export, "one line");
+    export["databases"] = vec![database("good"), database("twice"), database("twice")].into();
+    refused(&export, "two databases named 'twice'");
+    export["databases"] = vec![database("good")].into();
+    let iterations = export["key"]["iterations"].take();
+    for odd in [1, 4_000_000_000_u32] {
+        export["key"]["iterations"] = odd.into();
+        refused(&export, "iterations");
+    }
+    export["key"]["iterations"] = iterations;
+    std::fs::write(there.path("good.json"), export.to_string()).unwrap();
+    let said = there.run(&["import", "good.json"]).ok();
+    assert!(said.out.contains("good"), "none of the refused files had added it: {}", said.out);
 }

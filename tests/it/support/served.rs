@@ -93,6 +93,11 @@ impl Served {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// Sends a PUT without a body.
+    pub async fn put(&self, path: &str) -> Value {
+        data(self.client.put(self.url(path)).send().await.unwrap()).await
+    }
+
     pub async fn delete(&self, path: &str) -> u16 {
         self.client.delete(self.url(path)).send().await.unwrap().status().as_u16()
     }
