@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     backup::BackupStatus,
     ids::{BackupId, DatabaseId, JobId, RestoreId},
-    job::{JobKind, JobStatus, LogLine},
+    job::{Job, JobKind, JobStatus, LogLine},
 };
 
 /// How far a job is. Totals are present only where they are known.
@@ -62,6 +62,20 @@ pub enum Event {
         backup_id: BackupId,
         status: BackupStatus,
     },
+}
+
+/// A job's state, told.
+impl From<&Job> for Event {
+    fn from(job: &Job) -> Self {
+        Self::Job {
+            job_id: job.id,
+            kind: job.kind,
+            status: job.status,
+            database_id: job.database_id,
+            backup_id: job.backup_id,
+            restore_id: job.restore_id,
+        }
+    }
 }
 
 impl Event {

@@ -94,7 +94,7 @@ pub(super) fn new(kind: JobKind, ctx: &Ctx) -> Job {
 /// Stores the job and wakes a worker.
 pub(super) async fn enqueue(ctx: &Ctx, actor: &Actor, job: Job) -> Result<Job> {
     db::jobs::enqueue(&ctx.db, actor.organization_id, &job).await?;
-    ctx.tell(event(&job));
+    ctx.tell(Event::from(&job));
     ctx.queued.notify_one();
     Ok(job)
 }
@@ -105,7 +105,7 @@ pub(super) async fn request_cancel(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> 
     match job.status {
         JobStatus::Cancelled => {
             super::settle(ctx, actor.organization_id, &job, JobStatus::Cancelled, Some("cancelled before it started")).await?;
-            ctx.tell(event(&job));
+            ctx.tell(Event::from(&job));
         }
         JobStatus::Running => {
             if let Some(token) = ctx.running.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
@@ -124,17 +124,5 @@ pub(super) async fn is_open(ctx: &Ctx, organization: OrganizationId, id: Option<
         Ok(job) => Ok(!job.status.is_over()),
         Err(error) if error.kind == Kind::NotFound => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// The event that tells a job's state.
-pub(super) fn event(job: &Job) -> Event {
-    Event::Job {
-        job_id: job.id,
-        kind: job.kind,
-        status: job.status,
-        database_id: job.database_id,
-        backup_id: job.backup_id,
-        restore_id: job.restore_id,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Ctx, jobs::event, restore};
+use super::{Ctx, restore};
 pub use crate::db::{
     jobs::{Heartbeat, Lease},
     logs::NewLine,
@@ -22,7 +22,7 @@ use crate::{
 pub async fn claim(ctx: &Ctx, lease: &Lease) -> Result<Option<(OrganizationId, Job)>> {
     let claimed = db::jobs::claim(&ctx.db, lease, Moment::now(), ctx.config.max_concurrent_backups).await?;
     if let Some((_, job)) = &claimed {
-        ctx.tell(event(job));
+        ctx.tell(Event::from(job));
     }
     Ok(claimed)
 }
@@ -83,7 +83,7 @@ pub async fn make_scratch(ctx: &Ctx, job: &Job) -> Result<PathBuf> {
 
 fn told(ctx: &Ctx, changed: Option<Job>) -> bool {
     if let Some(job) = &changed {
-        ctx.tell(event(job));
+        ctx.tell(Event::from(job));
     }
     changed.is_some()
 }

@@ -14,6 +14,7 @@ mod decrypt_script;
 mod engine_conformance;
 mod guards;
 mod jobs;
+mod options;
 mod packaging;
 mod pipeline;
 mod postgres;

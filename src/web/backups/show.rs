@@ -9,40 +9,26 @@ use crate::{
     domain::{
         backup::{Backup, BackupStatus, VerifyState},
         ids::BackupId,
-        job::{Job, LogLevel, LogLine},
     },
-    services::{Ctx, backup, jobs},
+    services::{Ctx, backup},
     web::{
         envelope::{self, Envelope},
         error::Failure,
         extract::{Id, Query, User},
         filters,
         html::{Layout, render},
+        jobs::{live::LiveLog, logs::LogQuery},
         state,
     },
 };
-
-/// Which log lines are shown.
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-pub struct View {
-    level: Option<LogLevel>,
-}
 
 #[derive(Template)]
 #[template(path = "pages/backups/show.html")]
 struct Show {
     layout: Layout,
     backup: Backup,
-    /// The job that makes it, while it runs.
-    running: Option<Job>,
-    lines: Vec<LogLine>,
-    /// The page's own address.
-    here: String,
-    /// The last line the page has; the live stream goes on after it.
-    after: i64,
-    /// The log level chosen; empty for all.
-    level: &'static str,
+    /// Of the job that makes it.
+    log: LiveLog,
     /// What has to be typed to delete it.
     confirm: String,
     store: String,
@@ -61,19 +47,12 @@ pub async fn page(
     user: User,
     layout: Layout,
     Id(id): Id<BackupId>,
-    Query(view): Query<View>,
+    Query(query): Query<LogQuery>,
 ) -> Result<Html<String>, Failure> {
     let backup = backup::get(&ctx, &user, id).await?;
-    let running = match backup.job_id.filter(|_| !backup.status.is_over()) {
-        Some(job) => Some(jobs::get(&ctx, &user, job).await?),
-        None => None,
-    };
-    let lines = backup::logs(&ctx, &user, id, view.level, 0).await?;
-    let level = view.level.map_or("", LogLevel::as_str);
-    let here = format!("/backups/{id}");
-    let after = lines.last().map_or(0, |line| line.seq);
+    let log = LiveLog::load(&ctx, &user, backup.job_id, backup.status.is_over(), format!("/backups/{id}"), query.level).await?;
     let store = crate::services::stores::get(&ctx, &user, backup.store_id).await?.name;
     let layout = layout.titled(format!("Backup of {}", backup.database_name));
     let confirm = super::delete::confirmation(&backup);
-    Ok(render(&ctx, &Show { layout, backup, running, lines, here, after, level, confirm, store })?)
+    Ok(render(&ctx, &Show { layout, backup, log, confirm, store })?)
 }

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::follow::{self, Happening, last_seen};
 use crate::{
-    domain::{events::Event, ids::JobId, job::Job, permissions::Permission},
+    domain::{events::Event, ids::JobId, permissions::Permission},
     services::{Ctx, jobs},
     web::{
         error::Failure,
@@ -68,18 +68,7 @@ fn told(id: JobId, happening: Happening) -> Event {
     match happening {
         Happening::Log(line) => Event::Log { line },
         Happening::Progress(progress) => Event::Progress { job_id: id, progress },
-        Happening::Changed(job) | Happening::Over(job) => job_event(job),
-    }
-}
-
-fn job_event(job: Job) -> Event {
-    Event::Job {
-        job_id: job.id,
-        kind: job.kind,
-        status: job.status,
-        database_id: job.database_id,
-        backup_id: job.backup_id,
-        restore_id: job.restore_id,
+        Happening::Changed(job) | Happening::Over(job) => Event::from(&job),
     }
 }
 

@@ -6,12 +6,21 @@ use askama::Template;
 use axum::{
     extract::State,
     http::HeaderMap,
-    response::sse::{Event, KeepAlive, Sse},
+    response::{
+        Html,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
 use futures_util::{Stream, StreamExt};
 
 use crate::{
-    domain::{events::Progress, ids::JobId, job::LogLine},
+    domain::{
+        events::Progress,
+        ids::JobId,
+        job::{Job, LogLevel, LogLine},
+        permissions::Actor,
+    },
+    error::Result,
     services::{Ctx, jobs},
     web::{
         error::Failure,
@@ -35,6 +44,33 @@ struct Meter {
     progress: Progress,
 }
 
+/// The log on the page of a job, a backup or a restore: what is stored, and where the live stream goes on.
+pub struct LiveLog {
+    pub lines: Vec<LogLine>,
+    /// The job, while it runs: the page then follows it.
+    pub running: Option<Job>,
+    /// The page's own address.
+    pub here: String,
+    /// The last line the page has; the live stream goes on after it.
+    pub after: i64,
+    /// The log level chosen; empty for all.
+    pub level: &'static str,
+}
+
+impl LiveLog {
+    /// Of `job`, as the page at `here` shows it; `over` when what the page is about has ended.
+    pub async fn load(ctx: &Ctx, actor: &Actor, job: Option<JobId>, over: bool, here: String, level: Option<LogLevel>) -> Result<Self> {
+        let (lines, running) = match job {
+            Some(id) if over => (jobs::logs(ctx, actor, id, level, 0).await?, None),
+            // The lines first: one that is written in between comes with the stream.
+            Some(id) => (jobs::logs(ctx, actor, id, level, 0).await?, Some(jobs::get(ctx, actor, id).await?)),
+            None => (Vec::new(), None),
+        };
+        let after = lines.last().map_or(0, |line| line.seq);
+        Ok(Self { lines, running, here, after, level: level.map_or("", LogLevel::as_str) })
+    }
+}
+
 /// GET /jobs/{id}/live: events `log`, `progress` and, at the end, `done`.
 pub async fn stream(
     State(ctx): State<Arc<Ctx>>,
@@ -53,8 +89,8 @@ pub async fn stream(
     Ok(Sse::new(parts).keep_alive(KeepAlive::default()))
 }
 
-fn part(ctx: &Ctx, happening: Happening, level: Option<crate::domain::job::LogLevel>) -> Option<Event> {
-    let written = |html: crate::error::Result<axum::response::Html<String>>| match html {
+fn part(ctx: &Ctx, happening: Happening, level: Option<LogLevel>) -> Option<Event> {
+    let written = |html: Result<Html<String>>| match html {
         Ok(html) => Some(html.0),
         Err(error) => {
             tracing::error!(%error, "a live part could not be written");

@@ -8,7 +8,7 @@ use axum::{extract::State, response::Html};
 use crate::{
     domain::{
         ids::JobId,
-        job::{Job, JobKind, JobStatus, LogLevel, LogLine},
+        job::{Job, JobKind, JobStatus},
     },
     services::{Ctx, jobs},
     web::{
@@ -17,7 +17,7 @@ use crate::{
         extract::{Id, Query, User},
         filters,
         html::{Layout, render},
-        jobs::logs::LogQuery,
+        jobs::{live::LiveLog, logs::LogQuery},
         state,
     },
 };
@@ -27,13 +27,7 @@ use crate::{
 struct Show {
     layout: Layout,
     job: Job,
-    lines: Vec<LogLine>,
-    /// The page's own address.
-    here: String,
-    /// The last line the page has; the live stream goes on after it.
-    after: i64,
-    /// The log level chosen; empty for all.
-    level: &'static str,
+    log: LiveLog,
 }
 
 /// One job.
@@ -52,12 +46,9 @@ pub async fn page(
     Query(query): Query<LogQuery>,
 ) -> Result<Html<String>, Failure> {
     let job = jobs::get(&ctx, &user, id).await?;
-    let lines = jobs::logs(&ctx, &user, id, query.level, 0).await?;
-    let level = query.level.map_or("", LogLevel::as_str);
-    let here = format!("/jobs/{id}");
-    let after = lines.last().map_or(0, |line| line.seq);
+    let log = LiveLog::load(&ctx, &user, Some(id), job.status.is_over(), format!("/jobs/{id}"), query.level).await?;
     let layout = layout.titled(format!("{} job {}", kind_word(job.kind), id.short()));
-    Ok(render(&ctx, &Show { layout, job, lines, here, after, level })?)
+    Ok(render(&ctx, &Show { layout, job, log })?)
 }
 
 /// The kind at the start of a sentence.

@@ -8,17 +8,16 @@ use axum::{extract::State, response::Html};
 use crate::{
     domain::{
         ids::RestoreId,
-        job::{Job, LogLevel, LogLine},
         restore::{Restore, RestoreMode, RestoreStatus},
     },
-    services::{Ctx, jobs, restore},
+    services::{Ctx, restore},
     web::{
         envelope::{self, Envelope},
         error::Failure,
         extract::{Id, Query, User},
         filters,
         html::{Layout, render},
-        jobs::logs::LogQuery,
+        jobs::{live::LiveLog, logs::LogQuery},
         state,
     },
 };
@@ -28,14 +27,7 @@ use crate::{
 struct Show {
     layout: Layout,
     restore: Restore,
-    running: Option<Job>,
-    lines: Vec<LogLine>,
-    /// The page's own address.
-    here: String,
-    /// The last line the page has; the live stream goes on after it.
-    after: i64,
-    /// The log level chosen; empty for all.
-    level: &'static str,
+    log: LiveLog,
 }
 
 /// One restore.
@@ -54,14 +46,7 @@ pub async fn page(
     Query(query): Query<LogQuery>,
 ) -> Result<Html<String>, Failure> {
     let restore = restore::get(&ctx, &user, id).await?;
-    let running = match restore.job_id.filter(|_| !restore.status.is_over()) {
-        Some(job) => Some(jobs::get(&ctx, &user, job).await?),
-        None => None,
-    };
-    let lines = restore::logs(&ctx, &user, id, query.level, 0).await?;
-    let level = query.level.map_or("", LogLevel::as_str);
-    let here = format!("/restores/{id}");
-    let after = lines.last().map_or(0, |line| line.seq);
+    let log = LiveLog::load(&ctx, &user, restore.job_id, restore.status.is_over(), format!("/restores/{id}"), query.level).await?;
     let layout = layout.titled(format!("Restore of {}", restore.source_label));
-    Ok(render(&ctx, &Show { layout, restore, running, lines, here, after, level })?)
+    Ok(render(&ctx, &Show { layout, restore, log })?)
 }

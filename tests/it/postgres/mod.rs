@@ -1,9 +1,6 @@
 //! PostgreSQL: servers of four major releases, dumped and restored through the engine.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,11 +8,9 @@ use dbsnap::{
     domain::{
         artifact::{ArtifactKind, DumpFormat, TableCount},
         database::Settings,
-        events::Progress,
         fields::validate,
-        job::LogLevel,
         restore::{RestoreMode, RestorePlan},
-        run::{Observer, Run},
+        run::Run,
         stream::{ByteStream, PIECE, channel},
     },
     engines::{DumpFacts, DumpSource, Engine, RestoreOutcome, RestoreRequest, postgres::Postgres},
@@ -27,7 +22,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::support::postgres::{MAJORS, Server, programs};
+use crate::support::{
+    observer::Seen,
+    postgres::{MAJORS, Server, programs},
+};
 
 mod archives;
 mod faults;
@@ -47,27 +45,6 @@ pub struct Bench {
     pub cancel: CancellationToken,
     pub seen: Arc<Seen>,
     pub tool_dirs: Vec<PathBuf>,
-}
-
-#[derive(Default)]
-pub struct Seen {
-    pub log: Mutex<Vec<String>>,
-    /// Cancelled when progress of this stage arrives.
-    pub cancel_at: Mutex<Option<(&'static str, CancellationToken)>>,
-}
-
-impl Observer for Seen {
-    fn log(&self, level: LogLevel, message: &str) {
-        self.log.lock().unwrap().push(format!("{level} {message}"));
-    }
-
-    fn progress(&self, progress: &Progress) {
-        if let Some((stage, cancel)) = &*self.cancel_at.lock().unwrap()
-            && progress.stage == *stage
-        {
-            cancel.cancel();
-        }
-    }
 }
 
 /// The plain bytes of a dump and what is known of it.

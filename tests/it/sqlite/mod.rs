@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,11 +12,9 @@ use dbsnap::{
     domain::{
         artifact::{ArtifactKind, DumpFormat, TableCount},
         database::Settings,
-        events::Progress,
         fields::validate,
-        job::LogLevel,
         restore::{RestoreMode, RestorePlan},
-        run::{Observer, Run},
+        run::Run,
         stream::{ByteStream, PIECE, channel},
     },
     engines::{DumpFacts, DumpSource, Engine, RestoreOutcome, RestoreRequest, find},
@@ -30,6 +28,8 @@ use rusqlite::{
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::observer::Seen;
 
 mod dump;
 mod hostile;
@@ -48,30 +48,6 @@ pub struct Bench {
     pub seen: Arc<Seen>,
     /// Seconds to wait for locks.
     pub patience: u32,
-}
-
-/// What an operation told.
-#[derive(Default)]
-pub struct Seen {
-    pub log: Mutex<Vec<String>>,
-    pub progress: Mutex<Vec<Progress>>,
-    /// Cancelled when progress of this stage arrives.
-    pub cancel_at: Mutex<Option<(&'static str, CancellationToken)>>,
-}
-
-impl Observer for Seen {
-    fn log(&self, level: LogLevel, message: &str) {
-        self.log.lock().unwrap().push(format!("{level} {message}"));
-    }
-
-    fn progress(&self, progress: &Progress) {
-        if let Some((stage, cancel)) = &*self.cancel_at.lock().unwrap()
-            && progress.stage == *stage
-        {
-            cancel.cancel();
-        }
-        self.progress.lock().unwrap().push(progress.clone());
-    }
 }
 
 /// The bytes of a dump and what was told of it.

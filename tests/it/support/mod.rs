@@ -1,5 +1,6 @@
-//! What tests run against: the peers, the product itself as a process, disks.
+//! What tests run against: the peers, the product itself as a process, disks; and who listens to an operation.
 
 pub mod disk;
+pub mod observer;
 pub mod postgres;
 pub mod served;
