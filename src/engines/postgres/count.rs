@@ -5,14 +5,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use futures_util::future::try_join_all;
+
 use super::connect::{Target, failed, ident};
 use crate::{
     domain::{artifact::TableCount, events::Progress, run::Run},
     error::{Error, Kind, Result},
 };
 
-/// Counts the rows of these tables over two connections; returned in the order given.
-pub async fn count_rows(target: &Target, tables: &[(Option<String>, String)], run: &Run) -> Result<Vec<TableCount>> {
+/// Counts the rows of these tables over that many connections; returned in the order given.
+pub async fn count_rows(target: &Target, tables: &[(Option<String>, String)], connections: usize, run: &Run) -> Result<Vec<TableCount>> {
     let queue = Mutex::new(tables.iter().enumerate().collect::<VecDeque<_>>());
     let counted = Mutex::new(BTreeMap::new());
     let worker = async || -> Result<()> {
@@ -48,7 +50,7 @@ pub async fn count_rows(target: &Target, tables: &[(Option<String>, String)], ru
             }
         }
     };
-    tokio::try_join!(worker(), worker())?;
+    try_join_all((0..connections.min(tables.len())).map(|_| worker())).await?;
     Ok(counted.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())
 }
 

@@ -147,7 +147,8 @@ impl Job<'_> {
             }
             tables = there;
         }
-        outcome.tables = count_rows(target, &tables, self.run).await?;
+        let jobs = self.plan.engine.integer("jobs").and_then(|jobs| usize::try_from(jobs).ok()).unwrap_or(0);
+        outcome.tables = count_rows(target, &tables, jobs.max(2), self.run).await?;
         if self.plan.mode == RestoreMode::Append {
             return Ok(());
         }
