@@ -282,3 +282,33 @@ async fn a_pin_outlives_the_catalogue() {
     bench.served = Served::start(bench.place.path(), &[]).await;
     assert_eq!(bench.served.get(&backup(&good["id"])).await["pinned"], true);
 }
+
+#[tokio::test]
+async fn a_cleanup_removes_old_uploads_but_none_that_a_restore_waits_for() {
+    let bench = Bench::new(&[]).await;
+    let id = bench.add("shop", 3).await;
+    let upload = async |name: &str| {
+        let (status, answer) = bench.served.upload(name, fs::read(bench.path("shop.db")).unwrap()).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["data"]["id"].clone()
+    };
+    let wanted = upload("wanted.db").await;
+    upload("forgotten.db").await;
+    let holder = Connection::open(bench.path("shop.db")).unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let plan = json!({"mode": "drop"});
+    let request = json!({"uploadId": wanted, "databaseId": id, "plan": plan, "confirm": "shop.db"});
+    let path = format!("/api/restores/{}", bench.served.post("/api/restores", request).await["id"].as_str().unwrap());
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 24 * 60 * 60);
+    for file in files(&bench.path("data/uploads")) {
+        fs::File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
+    }
+    bench.served.post("/api/system/maintenance", json!({"task": "cleanup"})).await;
+    let mut left = files(&bench.path("data/uploads"));
+    left.sort();
+    let id = wanted.as_str().unwrap();
+    assert_eq!(left, [format!("data/uploads/{id}.json"), format!("data/uploads/{id}.upload")].map(|name| bench.path(&name)));
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(bench.served.over(&path).await["status"], "completed");
+    wait_until("the restored upload is gone", async || files(&bench.path("data/uploads")).is_empty()).await;
+}
