@@ -57,6 +57,9 @@ pub struct Args {
     /// An option of the engine, such as jobs=4; repeat it for more.
     #[arg(long = "option", value_name = "NAME=VALUE")]
     options: Vec<String>,
+    /// Let a backup of a part (schema only, rows only, chosen tables) replace a whole database.
+    #[arg(long)]
+    accept_partial: bool,
     /// Do not ask before an existing database is changed.
     #[arg(long)]
     yes: bool,
@@ -75,12 +78,13 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
         content: args.content,
         tables: args.tables.clone(),
         end_connections: args.end_connections,
+        accept_partial: args.accept_partial,
         engine: input::options(&args.options)?,
         ..RestorePlan::default()
     };
     let plan = restore::check_plan(engine, plan)
         .map_err(|error| error.hint(format!("options of {}: {}", engine.info().label, input::known_options(engine, true))))?;
-    let (source, expected, source_engine) = open(&args, &config).await?;
+    let (source, expected, source_engine) = open(&args, &plan, &config).await?;
     if source_engine != engine.info().id {
         return Err(Error::validation(format!("a {source_engine} dump cannot be restored into {}", engine.info().label)));
     }
@@ -108,8 +112,8 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is restored: its source, the promised counts, its engine.
-async fn open(args: &Args, config: &Config) -> Result<(Box<dyn DumpSource>, Vec<TableCount>, String)> {
+/// What is restored: its source, the promised counts, its engine. Errors when a part would replace the whole.
+async fn open(args: &Args, plan: &RestorePlan, config: &Config) -> Result<(Box<dyn DumpSource>, Vec<TableCount>, String)> {
     let keys = input::key_ring(config).await?;
     if input::is_manifest(&args.from) {
         let found = input::open_manifest(&args.from, keys.as_ref()).await?;
@@ -118,6 +122,9 @@ async fn open(args: &Args, config: &Config) -> Result<(Box<dyn DumpSource>, Vec<
                 .hint("pass --accept-unsigned when you know that it was backed up without a key"));
         }
         found.warn_of_seal(keys.is_some());
+        restore::check_partial(found.manifest.partial, plan).map_err(|error| {
+            error.fields(Vec::new()).hint("restore it in another mode, or pass --accept-partial if what it leaves out may be lost")
+        })?;
         let source = source::Stored { store: found.store, artifacts: found.artifacts, keys };
         return Ok((Box::new(source), found.manifest.tables, found.manifest.engine));
     }

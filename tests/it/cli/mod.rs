@@ -12,6 +12,7 @@ use tempfile::TempDir;
 mod configuration;
 mod damage;
 mod demo;
+mod partial;
 mod round_trip;
 mod server;
 
