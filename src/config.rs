@@ -50,6 +50,7 @@ pub struct Config {
     pub database_path: PathBuf,
     pub backup_storage_path: PathBuf,
     pub pg_bin_dirs: Vec<PathBuf>,
+    pub mysql_bin_dirs: Vec<PathBuf>,
     pub max_concurrent_backups: usize,
     pub max_backup_retention_days: u32,
     pub job_attempts: u32,
@@ -93,6 +94,7 @@ impl Config {
             data_dir: database_path.parent().unwrap_or(cwd).to_owned(),
             database_path,
             backup_storage_path: reader.value("BACKUP_STORAGE_PATH", path),
+            mysql_bin_dirs: reader.value("MYSQL_BIN_DIRS", |text| Ok(parse::folders(text, cwd))),
             pg_bin_dirs: reader.value("PG_BIN_DIRS", |text| Ok(parse::folders(text, cwd))),
             max_concurrent_backups: reader.value("MAX_CONCURRENT_BACKUPS", |text| parse::number(text, 1, 64)) as usize,
             max_backup_retention_days: reader.value("MAX_BACKUP_RETENTION_DAYS", |text| parse::number(text, 1, 36_500)) as u32,
@@ -115,6 +117,11 @@ impl Config {
             s3_endpoint: reader.optional("S3_ENDPOINT", parse::url),
         };
         reader.finish().map(|()| config)
+    }
+
+    /// Folders that are searched for client programs first.
+    pub fn tool_dirs(&self) -> Vec<PathBuf> {
+        [&self.pg_bin_dirs[..], &self.mysql_bin_dirs].concat()
     }
 
     /// The key that seals secrets and backups. Errors with how to make one.

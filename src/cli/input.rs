@@ -17,7 +17,7 @@ use crate::{
         fields::validate,
         ids::StoreId,
         manifest::Manifest,
-        run::{Observer, Run},
+        run::{Learned, Observer, Run},
     },
     engines::{self, Engine},
     error::{Context, Error, Kind, Result},
@@ -68,7 +68,13 @@ pub async fn key_ring(config: &Config) -> Result<Option<KeyRing>> {
 pub fn surroundings(config: &Config, observer: Arc<dyn Observer>) -> Result<(Run, TempDir)> {
     let scratch = tempfile::Builder::new().prefix("dbsnap-").tempdir().context(Kind::Storage, || "making a temporary folder".into())?;
     let cancel = CancellationToken::new();
-    let run = Run { cancel: cancel.clone(), observer, scratch: scratch.path().to_owned(), tool_dirs: config.pg_bin_dirs.clone() };
+    let run = Run {
+        cancel: cancel.clone(),
+        observer,
+        scratch: scratch.path().to_owned(),
+        tool_dirs: config.tool_dirs(),
+        learned: Learned::default(),
+    };
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             cancel.cancel();

@@ -37,6 +37,7 @@ const SETTINGS: &[Setting] = &[
     ),
     setting("DATABASE_PATH", "./data/dbsnap.db", "The catalogue: configuration and history. Its folder is the data directory"),
     setting("BACKUP_STORAGE_PATH", "./data/backups", "Folder of the local store"),
+    setting("MYSQL_BIN_DIRS", "", "Folders with MySQL and MariaDB client programs, `:`-separated, searched before the usual places"),
     setting("PG_BIN_DIRS", "", "Folders with PostgreSQL client programs, `:`-separated, searched before the usual places"),
     setting("MAX_CONCURRENT_BACKUPS", "3", "Backups that run at the same time, 1 to 64"),
     setting(

@@ -58,10 +58,12 @@ impl FromStr for ArtifactKind {
 pub enum DumpFormat {
     /// `pg_dump -Fc`.
     PgCustom,
-    /// SQL text, such as `pg_dump -Fp` or `pg_dumpall` writes.
+    /// SQL text, such as `pg_dump -Fp`, `pg_dumpall` or `mysqldump` writes.
     PlainSql,
     /// A SQLite database file.
     SqliteFile,
+    /// `mongodump --archive`.
+    MongoArchive,
 }
 
 impl DumpFormat {
@@ -70,6 +72,7 @@ impl DumpFormat {
             Self::PgCustom => "pg-custom",
             Self::PlainSql => "plain-sql",
             Self::SqliteFile => "sqlite-file",
+            Self::MongoArchive => "mongo-archive",
         }
     }
 
@@ -79,6 +82,7 @@ impl DumpFormat {
             Self::PgCustom => "dump",
             Self::PlainSql => "sql",
             Self::SqliteFile => "db",
+            Self::MongoArchive => "archive",
         }
     }
 }
@@ -87,7 +91,7 @@ impl FromStr for DumpFormat {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::PgCustom, Self::PlainSql, Self::SqliteFile]
+        [Self::PgCustom, Self::PlainSql, Self::SqliteFile, Self::MongoArchive]
             .into_iter()
             .find(|format| format.as_str() == text)
             .ok_or_else(|| Error::validation(format!("dump format '{text}' is not known")))

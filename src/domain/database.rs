@@ -43,5 +43,68 @@ pub struct Probe {
     pub tool: Option<String>,
     /// True when the account cannot write; `None` when that cannot be told.
     pub read_only: Option<bool>,
+    /// What the account may and should do; `None` where there are no accounts.
+    pub account: Option<AccountFacts>,
+    /// How the server was reached; `None` where there is no server.
+    pub connection: Option<ConnectionFacts>,
+    /// What the server is among others, such as `replica set rs0, secondary`; `None` where the engine knows no such thing.
+    pub replication: Option<String>,
     pub warnings: Vec<String>,
+}
+
+/// What an account may do, next to what a backup needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountFacts {
+    /// As the server names it.
+    pub user: String,
+    /// What it may do beyond reading, such as `write rows`, `change the schema`, `everything (superuser)`.
+    pub beyond_reading: Vec<String>,
+    /// Grants that a whole backup needs and it lacks, as the server names them.
+    pub missing: Vec<String>,
+    /// Statements for an administrator to copy: they make an account that may read all a backup needs and nothing else.
+    pub script: String,
+}
+
+/// The way a connection took and what is proven of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionFacts {
+    /// `None` when the connection is not encrypted.
+    pub tls: Option<TlsFacts>,
+    /// The SSH server it passes through.
+    pub ssh: Option<SshFacts>,
+    /// The proxy it passes through, such as `socks5://user@proxy:1080`, without secrets.
+    pub proxy: Option<String>,
+}
+
+/// An encrypted connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsFacts {
+    /// Such as `TLS 1.3`.
+    pub version: String,
+    pub cipher: String,
+    /// What of the server's certificate was checked: `nothing`, `authority`, or `authority and name`.
+    pub verified: String,
+    /// Subject of the server's certificate.
+    pub subject: String,
+    pub issuer: String,
+    pub expires_at: Option<Moment>,
+    /// True when a client certificate was shown.
+    pub client_certificate: bool,
+}
+
+/// An SSH server on the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SshFacts {
+    /// `user@host:port`.
+    pub address: String,
+    /// Such as `SHA256:...`.
+    pub host_key: String,
+    /// False when the key was accepted unseen, because none was known yet.
+    pub host_key_known: bool,
+    /// Round trip to the SSH server, milliseconds.
+    pub latency_ms: u64,
 }

@@ -13,6 +13,8 @@ pub enum FieldKind {
     Text,
     /// Text that is sealed in the catalogue and never returned.
     Secret,
+    /// Lines of text that are sealed in the catalogue and never returned, such as a private key.
+    SecretLines,
     /// Lines of text that may hold line breaks.
     Lines,
     Integer {
@@ -43,11 +45,16 @@ pub struct Field {
     pub help: &'static str,
     /// It says where the secrets beside it are sent: they are not kept when it changes.
     pub binds_secrets: bool,
+    /// Heading that a form puts it under, away from the main fields; `""` means among these.
+    pub section: &'static str,
+    /// It is filled in by what was found at these other fields when it was first used (a host key): it is forgotten
+    /// when one of them changes and it does not.
+    pub learned_from: &'static [&'static str],
 }
 
 impl Field {
     pub const fn new(name: &'static str, label: &'static str, kind: FieldKind) -> Self {
-        Self { name, label, kind, required: false, default: "", help: "", binds_secrets: false }
+        Self { name, label, kind, required: false, default: "", help: "", binds_secrets: false, section: "", learned_from: &[] }
     }
 
     pub const fn required(mut self) -> Self {
@@ -70,8 +77,18 @@ impl Field {
         self
     }
 
+    pub const fn section(mut self, section: &'static str) -> Self {
+        self.section = section;
+        self
+    }
+
+    pub const fn learned_from(mut self, fields: &'static [&'static str]) -> Self {
+        self.learned_from = fields;
+        self
+    }
+
     pub fn is_secret(&self) -> bool {
-        self.kind == FieldKind::Secret
+        matches!(self.kind, FieldKind::Secret | FieldKind::SecretLines)
     }
 
     /// True when both settings say the same of this field, however they write it.
@@ -98,7 +115,7 @@ impl Field {
                 Some(text) => Ok(Some(text.into())),
                 None => wrong("text"),
             },
-            FieldKind::Lines => text.map(|text| Some(text.into())).ok_or_else(|| "must be text".to_owned()),
+            FieldKind::Lines | FieldKind::SecretLines => text.map(|text| Some(text.into())).ok_or_else(|| "must be text".to_owned()),
             FieldKind::Integer { min, max } => match value.as_i64().or_else(|| text?.trim().parse().ok()) {
                 Some(number) if (min..=max).contains(&number) => Ok(Some(number.into())),
                 _ => wrong(&format!("a whole number from {min} to {max}")),
@@ -123,6 +140,18 @@ impl Field {
             }
         }
     }
+}
+
+/// Two lists of fields as one; `C` is `A + B`.
+pub const fn join<const A: usize, const B: usize, const C: usize>(first: [Field; A], second: [Field; B]) -> [Field; C] {
+    assert!(A + B == C, "C is the length of both lists together");
+    let mut all = [Field::new("", "", FieldKind::Text); C];
+    let mut at = 0;
+    while at < C {
+        all[at] = if at < A { first[at] } else { second[at - A] };
+        at += 1;
+    }
+    all
 }
 
 /// Checks settings against their fields and brings them into canonical form, with defaults filled in.

@@ -1,10 +1,13 @@
 //! What a long operation is given: how it hears of a cancel, where its log and progress go, where it may spool.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{events::Progress, job::LogLevel};
+use super::{database::Settings, events::Progress, job::LogLevel};
 use crate::error::{Error, Result};
 
 /// Receives the log and progress of an operation; called from any thread, must not block for long.
@@ -28,8 +31,25 @@ pub struct Run {
     pub observer: Arc<dyn Observer>,
     /// A private folder (0700) for temporary files; the caller removes it afterwards, whatever happens.
     pub scratch: PathBuf,
-    /// Folders searched for client tools before the usual places (PG_BIN_DIRS).
+    /// Folders searched for client tools before the usual places (PG_BIN_DIRS, MYSQL_BIN_DIRS).
     pub tool_dirs: Vec<PathBuf>,
+    pub learned: Learned,
+}
+
+/// Connection settings that were empty and are known now, such as the key of an SSH server: by field, to be kept with
+/// the database's settings whether the operation ends well or not. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Learned(Arc<Mutex<Settings>>);
+
+impl Learned {
+    pub fn tell(&self, field: &'static str, value: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(field.to_owned(), value.into());
+    }
+
+    /// What was told so far.
+    pub fn settings(&self) -> Settings {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Run {

@@ -27,6 +27,7 @@ use crate::{
     error::{Context, Error, Kind, Result},
 };
 
+pub mod network;
 pub mod postgres;
 pub mod process;
 pub mod sqlite;
@@ -46,17 +47,23 @@ pub fn find(id: &str) -> Result<&'static dyn Engine> {
 
 /// The engine and connection settings that a URL such as `postgresql://user:pw@host/db` names.
 pub fn from_url(text: &str) -> Result<(&'static dyn Engine, Settings)> {
-    let url = Url::parse(text)
-        // The URL may hold a password: it is not repeated.
-        .map_err(|cause| {
-            Error::validation(format!("the database URL cannot be read: {cause}"))
-                .hint("write it as postgresql://user:password@host:5432/name or sqlite:///path/file.db")
-        })?;
-    let engine = registry().iter().copied().find(|engine| engine.info().schemes.contains(&url.scheme())).ok_or_else(|| {
+    let hint = "write it as postgresql://user:password@host:5432/name, mysql://..., mongodb://... or sqlite:///path/file.db";
+    // The URL may hold a password: it is not repeated.
+    let (scheme, _) = text.split_once(':').ok_or_else(|| Error::validation("the database URL has no scheme").hint(hint))?;
+    let scheme = scheme.to_ascii_lowercase();
+    let engine = registry().iter().copied().find(|engine| engine.info().schemes.contains(&scheme.as_str())).ok_or_else(|| {
         let known: Vec<_> = registry().iter().flat_map(|engine| engine.info().schemes).copied().collect();
-        Error::validation(format!("no engine reads '{}:' URLs", url.scheme())).hint(format!("use one of: {}", known.join(", ")))
+        Error::validation(format!("no engine reads '{scheme}:' URLs")).hint(format!("use one of: {}", known.join(", ")))
     })?;
-    Ok((engine, engine.settings_from_url(&url)?))
+    Ok((engine, engine.settings_from_url(text)?))
+}
+
+/// A URL with one host. Errors without repeating it, because it may hold a password.
+pub(crate) fn parse_url(text: &str) -> Result<Url> {
+    Url::parse(text).map_err(|cause| {
+        Error::validation(format!("the database URL cannot be read: {cause}"))
+            .hint("write it as scheme://user:password@host:port/name, with special characters percent-encoded")
+    })
 }
 
 /// What an engine is and can do, as data.
@@ -89,7 +96,7 @@ pub trait Engine: Send + Sync {
     fn info(&self) -> &'static EngineInfo;
 
     /// Connection settings from a URL with one of `info().schemes`.
-    fn settings_from_url(&self, url: &Url) -> Result<Settings>;
+    fn settings_from_url(&self, url: &str) -> Result<Settings>;
 
     /// Where the settings point, for people and without secrets, such as `app@db.internal:5432/shop`.
     fn address(&self, settings: &Settings) -> String;

@@ -360,7 +360,11 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::domain::{events::Progress, run::Observer, stream::channel};
+    use crate::domain::{
+        events::Progress,
+        run::{Learned, Observer},
+        stream::channel,
+    };
 
     #[derive(Default)]
     struct Lines(Mutex<Vec<String>>);
@@ -375,7 +379,16 @@ mod tests {
 
     fn run() -> (Run, Arc<Lines>) {
         let lines = Arc::new(Lines::default());
-        (Run { cancel: CancellationToken::new(), observer: lines.clone(), scratch: std::env::temp_dir(), tool_dirs: Vec::new() }, lines)
+        (
+            Run {
+                cancel: CancellationToken::new(),
+                observer: lines.clone(),
+                scratch: std::env::temp_dir(),
+                tool_dirs: Vec::new(),
+                learned: Learned::default(),
+            },
+            lines,
+        )
     }
 
     fn sh(script: &str) -> Program {

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         ids::OrganizationId,
         job::{Job, JobStatus, LogLevel},
-        run::Run,
+        run::{Learned, Run},
         time::Moment,
     },
     error::Result,
@@ -61,7 +61,8 @@ async fn run(pool: &Pool, organization: OrganizationId, job: &Job, lease: Lease)
                     cancel: cancel.clone(),
                     observer: observer.clone(),
                     scratch: scratch.clone(),
-                    tool_dirs: pool.ctx.config.pg_bin_dirs.clone(),
+                    tool_dirs: pool.ctx.config.tool_dirs(),
+                    learned: Learned::default(),
                 };
                 attempt(pool, organization, job, &lease, &observer, run).await
             };

@@ -20,7 +20,7 @@ use crate::{
         ids::{BackupId, DatabaseId, OrganizationId, ProjectId, StoreId},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
-        run::{Run, Silent},
+        run::{Learned, Run, Silent},
         time::Moment,
     },
     engines::{self, Engine},
@@ -306,7 +306,8 @@ async fn probe(ctx: &Ctx, engine: &'static dyn Engine, settings: &Settings) -> R
         cancel: CancellationToken::new(),
         observer: Arc::new(Silent),
         scratch: scratch.path().to_owned(),
-        tool_dirs: ctx.config.pg_bin_dirs.clone(),
+        tool_dirs: ctx.config.tool_dirs(),
+        learned: Learned::default(),
     };
     engine.probe(settings, &run).await
 }

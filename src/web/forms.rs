@@ -12,7 +12,7 @@ pub struct FormField {
     pub name: String,
     pub label: String,
     pub help: String,
-    /// `text`, `password`, `number`, `check`, `select` or `lines`.
+    /// `text`, `password`, `number`, `check`, `select`, `lines` or `secret-lines`.
     pub control: &'static str,
     pub value: String,
     pub checked: bool,
@@ -53,6 +53,7 @@ fn draw_one(prefix: &str, field: &Field, values: &Map<String, Value>, stored: &[
     match field.kind {
         FieldKind::Text | FieldKind::Path => drawn.value = value,
         FieldKind::Secret => drawn.control = "password",
+        FieldKind::SecretLines => drawn.control = "secret-lines",
         FieldKind::Integer { min, max } => (drawn.control, drawn.value, drawn.min, drawn.max) = ("number", value, min, max),
         FieldKind::Bool => (drawn.control, drawn.checked) = ("check", value == "true"),
         FieldKind::Choice { of } => {
@@ -72,8 +73,8 @@ pub fn read(prefix: &str, fields: &[Field], form: &Form) -> Map<String, Value> {
         let name = format!("{prefix}{}", field.name);
         let value = match field.kind {
             FieldKind::Bool => Value::Bool(form.has(&name)),
-            FieldKind::Secret if form.raw(&name).is_empty() => continue,
-            FieldKind::Secret | FieldKind::Lines => form.raw(&name).replace("\r\n", "\n").into(),
+            FieldKind::Secret | FieldKind::SecretLines if form.raw(&name).is_empty() => continue,
+            FieldKind::Secret | FieldKind::SecretLines | FieldKind::Lines => form.raw(&name).replace("\r\n", "\n").into(),
             _ => form.text(&name).into(),
         };
         settings.insert(field.name.to_owned(), value);

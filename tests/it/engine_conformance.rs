@@ -11,7 +11,7 @@ use dbsnap::{
         database::Settings,
         fields::validate,
         restore::{RestoreMode, RestorePlan},
-        run::{Run, Silent},
+        run::{Learned, Run, Silent},
         stream::{ByteStream, channel},
     },
     engines::{Dump, DumpSource, Engine, RestoreOutcome, RestoreRequest, registry},
@@ -126,6 +126,7 @@ fn bench() -> Bench {
         observer: Arc::new(Silent),
         scratch: scratch.path().to_owned(),
         tool_dirs: vec![programs(15)],
+        learned: Learned::default(),
     };
     Bench { run, _scratch: scratch }
 }

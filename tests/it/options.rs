@@ -48,6 +48,7 @@ fn row(field: &Field) -> String {
     let value = match field.kind {
         FieldKind::Text => "text".to_owned(),
         FieldKind::Secret => "secret text".to_owned(),
+        FieldKind::SecretLines => "secret lines of text".to_owned(),
         FieldKind::Lines => "lines of text".to_owned(),
         FieldKind::Integer { min, max } => format!("{min} to {max}"),
         FieldKind::Bool => "`true` or `false`".to_owned(),

@@ -6,10 +6,11 @@ use crate::{
         fields::{
             Field,
             FieldKind::{Bool, Integer, List, Secret, Text},
+            join,
         },
         restore::{RestoreContent, RestoreMode},
     },
-    engines::EngineInfo,
+    engines::{EngineInfo, network::fields as network},
 };
 
 const SECONDS: crate::domain::fields::FieldKind = Integer { min: 0, max: 86_400 };
@@ -19,18 +20,20 @@ pub static INFO: EngineInfo = EngineInfo {
     label: "PostgreSQL",
     icon: "postgresql",
     schemes: &["postgresql", "postgres"],
-    connection: &[
-        Field::new("host", "Host", Text)
-            .required()
-            .default("localhost")
-            .help("Host name, address, or the folder of a Unix socket.")
-            .binds_secrets(),
-        Field::new("port", "Port", Integer { min: 1, max: 65_535 }).default("5432").binds_secrets(),
-        Field::new("database", "Database", Text).required(),
-        Field::new("user", "User", Text).required().binds_secrets(),
-        Field::new("password", "Password", Secret),
-        Field::new("connectTimeout", "Connect timeout", Integer { min: 1, max: 600 }).default("10").help("Seconds."),
-    ],
+    connection: &join::<5, { network::COUNT }, { 5 + network::COUNT }>(
+        [
+            Field::new("host", "Host", Text)
+                .required()
+                .default("localhost")
+                .help("Host name, address, or the folder of a Unix socket.")
+                .binds_secrets(),
+            Field::new("port", "Port", Integer { min: 1, max: 65_535 }).default("5432").binds_secrets(),
+            Field::new("database", "Database", Text).required(),
+            Field::new("user", "User", Text).required().binds_secrets(),
+            Field::new("password", "Password", Secret),
+        ],
+        network::FIELDS,
+    ),
     dump_options: &[
         Field::new("schemaOnly", "Schema only", Bool).help("No rows."),
         Field::new("dataOnly", "Data only", Bool).help("No definitions."),

@@ -1,10 +1,9 @@
 //! PostgreSQL, by its own client programs: pg_dump, pg_dumpall and pg_restore. psql is never run.
 
 use async_trait::async_trait;
-use url::Url;
 
 use self::{connect::Target, dump::PgDump, tools::Places};
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, parse_url};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -56,8 +55,8 @@ impl Engine for Postgres {
         &info::INFO
     }
 
-    fn settings_from_url(&self, url: &Url) -> Result<Settings> {
-        connect::settings_from_url(url)
+    fn settings_from_url(&self, url: &str) -> Result<Settings> {
+        connect::settings_from_url(&parse_url(url)?)
     }
 
     fn address(&self, settings: &Settings) -> String {
@@ -85,7 +84,7 @@ impl Engine for Postgres {
     fn inspector(&self, format: DumpFormat) -> Box<dyn Inspector> {
         match format {
             DumpFormat::PgCustom => Box::new(inspect::ArchiveInspector::new()),
-            DumpFormat::PlainSql | DumpFormat::SqliteFile => Box::new(inspect::ScriptInspector::default()),
+            DumpFormat::PlainSql | DumpFormat::SqliteFile | DumpFormat::MongoArchive => Box::new(inspect::ScriptInspector::default()),
         }
     }
 

@@ -194,12 +194,18 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::run::Silent;
+    use crate::domain::run::{Learned, Silent};
 
     fn listen(old_server: bool, lines: &[&str]) -> (Heard, bool) {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let first = CancellationToken::new();
-        let run = Run { cancel: CancellationToken::new(), observer: Arc::new(Silent), scratch: "/tmp".into(), tool_dirs: Vec::new() };
+        let run = Run {
+            cancel: CancellationToken::new(),
+            observer: Arc::new(Silent),
+            scratch: "/tmp".into(),
+            tool_dirs: Vec::new(),
+            learned: Learned::default(),
+        };
         let mut listener = Listener { heard: heard.clone(), first: Some(first.clone()), old_server, total: 9, run };
         for line in lines {
             listener.hear(line);

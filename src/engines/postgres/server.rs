@@ -97,6 +97,9 @@ pub async fn probe(target: &Target, places: Places, run: &Run) -> Result<Probe> 
         tables: facts.tables,
         tool,
         read_only: Some(row.get(0)),
+        account: None,
+        connection: None,
+        replication: None,
         warnings,
     })
 }

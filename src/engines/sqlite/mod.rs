@@ -7,9 +7,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use url::Url;
 
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, parse_url};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -69,9 +68,10 @@ impl Engine for Sqlite {
         &INFO
     }
 
-    fn settings_from_url(&self, url: &Url) -> Result<Settings> {
+    fn settings_from_url(&self, url: &str) -> Result<Settings> {
         let hint = "write it as sqlite:///path/file.db, with ? and # in the path as %3F and %23";
         let wrong = |cause: &str| Error::validation(format!("'{url}' does not name a SQLite file: {cause}")).hint(hint);
+        let url = parse_url(url)?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("it has a query or a fragment"));
         }

@@ -37,6 +37,9 @@ pub(super) fn probe(path: &Path, run: &Run) -> Result<Probe> {
         tables: tables.iter().filter(|table| !table.is_shadow()).count() as u64,
         tool: None,
         read_only: Some(rustix::fs::access(&source.path, Access::WRITE_OK).is_err()),
+        account: None,
+        connection: None,
+        replication: None,
         warnings: warnings(&source, &mode),
     })
 }

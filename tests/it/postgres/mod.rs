@@ -10,7 +10,7 @@ use dbsnap::{
         database::Settings,
         fields::validate,
         restore::{RestoreMode, RestorePlan},
-        run::Run,
+        run::{Learned, Run},
         stream::{ByteStream, PIECE, channel},
     },
     engines::{DumpFacts, DumpSource, Engine, RestoreOutcome, RestoreRequest, postgres::Postgres},
@@ -62,13 +62,20 @@ impl Bench {
             cancel: CancellationToken::new(),
             seen: Arc::default(),
             tool_dirs: MAJORS.iter().map(|major| programs(*major)).collect(),
+            learned: Learned::default(),
         }
     }
 
     /// The surroundings of one operation, in a scratch folder of its own.
     pub fn run(&self) -> Run {
         let scratch = TempDir::new_in(self.scratch.path()).unwrap().keep();
-        Run { cancel: self.cancel.clone(), observer: self.seen.clone(), scratch, tool_dirs: self.tool_dirs.clone() }
+        Run {
+            cancel: self.cancel.clone(),
+            observer: self.seen.clone(),
+            scratch,
+            tool_dirs: self.tool_dirs.clone(),
+            learned: Learned::default(),
+        }
     }
 
     pub async fn dump(&self, server: &Server, database: &str, options: Value) -> Result<Dumped> {

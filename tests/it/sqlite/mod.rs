@@ -14,7 +14,7 @@ use dbsnap::{
         database::Settings,
         fields::validate,
         restore::{RestoreMode, RestorePlan},
-        run::Run,
+        run::{Learned, Run},
         stream::{ByteStream, PIECE, channel},
     },
     engines::{DumpFacts, DumpSource, Engine, RestoreOutcome, RestoreRequest, find},
@@ -87,7 +87,13 @@ impl Bench {
     }
 
     pub fn run(&self) -> Run {
-        Run { cancel: self.cancel.clone(), observer: self.seen.clone(), scratch: self.scratch(), tool_dirs: Vec::new() }
+        Run {
+            cancel: self.cancel.clone(),
+            observer: self.seen.clone(),
+            scratch: self.scratch(),
+            tool_dirs: Vec::new(),
+            learned: Learned::default(),
+        }
     }
 
     pub fn cancel_at(&self, stage: &'static str) {
