@@ -21,7 +21,6 @@ use futures_util::{StreamExt, stream};
 use serde_json::Map;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::support::postgres::{Server, programs, shared};
 
@@ -82,7 +81,7 @@ async fn postgresql(engine: &'static dyn Engine) -> Subject {
     let sql = "CREATE TABLE customers AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 9000) i; CREATE TABLE unsold (a int)";
     server.connect(&name).await.batch_execute(sql).await.unwrap();
     let settings = |name: &str| {
-        let settings = engine.settings_from_url(&Url::parse(&server.url(name)).unwrap()).unwrap();
+        let settings = engine.settings_from_url(&server.url(name)).unwrap();
         validate(engine.info().connection, &settings).unwrap()
     };
     Subject {

@@ -20,7 +20,6 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::support::{
     observer::Seen,
@@ -62,7 +61,6 @@ impl Bench {
             cancel: CancellationToken::new(),
             seen: Arc::default(),
             tool_dirs: MAJORS.iter().map(|major| programs(*major)).collect(),
-            learned: Learned::default(),
         }
     }
 
@@ -147,7 +145,7 @@ impl DumpSource for Memory {
 }
 
 pub fn settings(server: &Server, database: &str) -> Settings {
-    let settings = ENGINE.settings_from_url(&Url::parse(&server.url(database)).unwrap()).unwrap();
+    let settings = ENGINE.settings_from_url(&server.url(database)).unwrap();
     validate(ENGINE.info().connection, &settings).unwrap()
 }
 
