@@ -66,6 +66,26 @@ pub struct AccountFacts {
     pub script: String,
 }
 
+impl AccountFacts {
+    /// True when the account may do nothing beyond reading.
+    pub fn read_only(&self) -> bool {
+        self.beyond_reading.is_empty()
+    }
+
+    /// What a person should be warned of: rights that a backup does not need, and rights that it lacks.
+    pub fn warnings(&self) -> Vec<String> {
+        let too_much = (!self.read_only()).then(|| {
+            let rights = self.beyond_reading.join("; ");
+            format!("the account {} may do more than a backup needs: {rights} (the script in `account` makes one that only reads)", self.user)
+        });
+        let too_little = (!self.missing.is_empty()).then(|| {
+            let missing = self.missing.join("; ");
+            format!("the account {} may not read everything, and a backup of the whole database fails or is incomplete: it lacks {missing}", self.user)
+        });
+        too_much.into_iter().chain(too_little).collect()
+    }
+}
+
 /// The way a connection took and what is proven of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
