@@ -76,11 +76,17 @@ impl AccountFacts {
     pub fn warnings(&self) -> Vec<String> {
         let too_much = (!self.read_only()).then(|| {
             let rights = self.beyond_reading.join("; ");
-            format!("the account {} may do more than a backup needs: {rights} (the script in `account` makes one that only reads)", self.user)
+            format!(
+                "the account {} may do more than a backup needs: {rights} (the script in `account` makes one that only reads)",
+                self.user
+            )
         });
         let too_little = (!self.missing.is_empty()).then(|| {
             let missing = self.missing.join("; ");
-            format!("the account {} may not read everything, and a backup of the whole database fails or is incomplete: it lacks {missing}", self.user)
+            format!(
+                "the account {} may not read everything, and a backup of the whole database fails or is incomplete: it lacks {missing}",
+                self.user
+            )
         });
         too_much.into_iter().chain(too_little).collect()
     }
