@@ -39,8 +39,13 @@ pub struct PgDump {
 }
 
 impl PgDump {
-    pub async fn open(target: Target, options: &Settings, places: Places, run: &Run) -> Result<Self> {
+    pub async fn open(settings: &Settings, options: &Settings, places: Places, run: &Run) -> Result<Self> {
         arguments(options)?;
+        let target = Target::open(settings, run).await?;
+        Self::open_on(target.clone(), options, places, run).await.map_err(|error| target.explain(error))
+    }
+
+    async fn open_on(target: Target, options: &Settings, places: Places, run: &Run) -> Result<Self> {
         let exporter = target.connect(run).await?;
         let server = Facts::read(&exporter, &target).await?;
         let tool = places.to_dump("pg_dump", server.version, run).await?;
@@ -125,7 +130,9 @@ impl Dump for PgDump {
             ArtifactKind::Globals => globals::dump(&self.target, self.superuser, self.places, &out, run).await,
             ArtifactKind::Snapshot => Err(Error::internal("PostgreSQL dumps have no snapshot part")),
         };
-        match sent.map_err(|error| if error.is_cancelled() { error } else { error.while_doing(format!("dumping {}", self.target)) })? {
+        match sent.map_err(|error| {
+            if error.is_cancelled() { error } else { self.target.explain(error).while_doing(format!("dumping {}", self.target)) }
+        })? {
             0 => Err(Error::new(Kind::Backup, format!("the {part} of {} came out empty", self.target))),
             _ => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use self::{connect::Target, dump::PgDump, tools::Places};
+use self::{address::Address, connect::Target, dump::PgDump, tools::Places};
 use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, parse_url};
 use crate::{
     domain::{
@@ -14,6 +14,7 @@ use crate::{
     error::Result,
 };
 
+mod address;
 mod archive;
 mod connect;
 mod count;
@@ -56,15 +57,16 @@ impl Engine for Postgres {
     }
 
     fn settings_from_url(&self, url: &str) -> Result<Settings> {
-        connect::settings_from_url(&parse_url(url)?)
+        address::settings_from_url(&parse_url(url)?)
     }
 
     fn address(&self, settings: &Settings) -> String {
-        Target::from_settings(settings).map(|target| target.to_string()).unwrap_or_default()
+        Address::from_settings(settings).map(|address| address.to_string()).unwrap_or_default()
     }
 
     async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe> {
-        server::probe(&Target::from_settings(settings)?, self.places(), run).await
+        let target = Target::open(settings, run).await?;
+        server::probe(&target, self.places(), run).await.map_err(|error| target.explain(error))
     }
 
     fn partial(&self, options: &Settings) -> Option<&'static str> {
@@ -78,7 +80,7 @@ impl Engine for Postgres {
     }
 
     async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {
-        Ok(Box::new(PgDump::open(Target::from_settings(settings)?, options, self.places(), run).await?))
+        Ok(Box::new(PgDump::open(settings, options, self.places(), run).await?))
     }
 
     fn inspector(&self, format: DumpFormat) -> Box<dyn Inspector> {

@@ -37,7 +37,7 @@ impl Place {
         candidates.retain(|name| *name != target.database);
         let mut refusal = None;
         for name in candidates {
-            let seen_from = configured.with_database(name);
+            let seen_from = configured.with_database(name)?;
             match seen_from.connect(run).await {
                 Ok(client) => {
                     let row = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{
+    address::Address,
     connect::{Target, failed},
     count::{compare, count_rows},
     globals,
@@ -25,25 +26,32 @@ use crate::{
 };
 
 pub async fn restore(request: &RestoreRequest<'_>, places: Places, run: &Run) -> Result<RestoreOutcome> {
+    check_plan(request.plan)?;
+    // Settings that cannot be are told before the input is read; the server is asked for afterwards.
+    let address = Address::from_settings(request.settings)?;
+    request.plan.target_name.as_ref().map(|name| address.with_database(name)).transpose()?;
+    let input = Input::read(request, run).await?;
+    let configured = Target::open(request.settings, run).await?;
+    load(request, &configured, input, places, run).await.map_err(|error| configured.explain(error))
+}
+
+async fn load(request: &RestoreRequest<'_>, configured: &Target, input: Input, places: Places, run: &Run) -> Result<RestoreOutcome> {
     let plan = request.plan;
-    check_plan(plan)?;
-    let configured = Target::from_settings(request.settings)?;
     let target = match &plan.target_name {
-        Some(name) => configured.with_database(name).checked()?,
+        Some(name) => configured.with_database(name)?,
         None => configured.clone(),
     };
-    let input = Input::read(request, run).await?;
     let job = Job { plan, input: &input, places, run };
     let mut outcome = RestoreOutcome::default();
     if plan.engine.flag("globals") {
         match request.source.parts().into_iter().find(|(part, _)| *part == ArtifactKind::Globals) {
-            Some((part, _)) => globals::restore(&configured, request.source.open(part).await?, run, &mut outcome.warnings).await?,
+            Some((part, _)) => globals::restore(configured, request.source.open(part).await?, run, &mut outcome.warnings).await?,
             None => outcome.warnings.push("the backup holds no roles and tablespaces: none were restored".into()),
         }
     }
     match plan.mode {
         RestoreMode::New | RestoreMode::Drop => {
-            let place = Arc::new(Place::open(&configured, &target, run).await?);
+            let place = Arc::new(Place::open(configured, &target, run).await?);
             let exists = place.exists(&target.database).await?;
             match (plan.mode, exists) {
                 (RestoreMode::New, true) => {
@@ -55,7 +63,7 @@ pub async fn restore(request: &RestoreRequest<'_>, places: Places, run: &Run) ->
                 }
                 (_, true) => {
                     outcome.warnings.extend(place.leftovers(&target.database).await?);
-                    let beside = target.with_database(&spare_name(&target.database, "new"));
+                    let beside = target.with_database(&spare_name(&target.database, "new"))?;
                     job.build(&place, &beside, &mut outcome, Some(&target)).await?;
                 }
                 (_, false) => job.build(&place, &target, &mut outcome, None).await?,
