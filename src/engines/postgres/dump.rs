@@ -6,16 +6,17 @@ use async_trait::async_trait;
 use tokio_postgres::Client;
 
 use super::{
+    account,
     connect::{Target, failed},
     globals,
-    server::{Facts, unreadable},
+    server::Facts,
     tools::{Places, Tool},
     watch::{Limits, seconds},
 };
 use crate::{
     domain::{
         artifact::{ArtifactKind, DumpFormat},
-        database::Settings,
+        database::{AccountFacts, Settings},
         fields::SettingsExt,
         run::Run,
         stream::ByteSender,
@@ -53,7 +54,8 @@ impl PgDump {
         let filtered =
             ["includeTables", "excludeTables", "includeSchemas", "excludeSchemas"].iter().any(|list| !options.list(list).is_empty());
         if !filtered && !server.superuser {
-            warnings.extend(unreadable(&exporter, &target).await?);
+            let account = account::read(&exporter, &target, &server).await?;
+            warnings.extend(AccountFacts { beyond_reading: Vec::new(), ..account }.warnings());
         }
         if options.flag("globals") && !server.superuser {
             warnings.push(format!("roles are dumped without their passwords: the user {} is no superuser", target.user));

@@ -14,6 +14,7 @@ use crate::{
     error::Result,
 };
 
+mod account;
 mod address;
 mod archive;
 mod connect;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio_postgres::Client;
 
 use super::{
+    account,
     connect::{Target, failed},
     tools::{Places, Version},
 };
@@ -24,6 +25,8 @@ pub struct Facts {
     /// Ordinary tables outside the system schemas, partitions included.
     pub tables: u64,
     pub superuser: bool,
+    /// It replays the log of another server.
+    pub standby: bool,
 }
 
 impl Facts {
@@ -53,6 +56,7 @@ impl Facts {
             size: size.and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()),
             tables: u64::try_from(row.get::<_, i64>(2)).unwrap_or(0),
             superuser: row.get::<_, Option<bool>>(1).unwrap_or(false),
+            standby: row.get(4),
         })
     }
 
@@ -67,18 +71,10 @@ pub async fn probe(target: &Target, places: Places, run: &Run) -> Result<Probe> 
     let client = target.connect(run).await?;
     let facts = Facts::read(&client, target).await?;
     let asked = Instant::now();
-    let row = client
-        .query_one(
-            "SELECT current_setting('transaction_read_only') = 'on' OR NOT has_database_privilege(current_database(), 'CREATE')
-                    AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                         WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-                           AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE'))",
-            &[],
-        )
-        .await
-        .map_err(|cause| failed(format!("asking {target} what the account may do"), &cause))?;
+    client.simple_query("SELECT 1").await.map_err(|cause| failed(format!("asking {target} for an answer"), &cause))?;
     let latency = asked.elapsed();
-    let mut warnings = unreadable(&client, target).await?;
+    let account = account::read(&client, target, &facts).await?;
+    let mut warnings = account.warnings();
     let tool = match places.to_dump("pg_dump", facts.version, run).await {
         Ok(tool) => {
             warnings.extend(tool.warning());
@@ -96,34 +92,10 @@ pub async fn probe(target: &Target, places: Places, run: &Run) -> Result<Probe> 
         size: facts.size,
         tables: facts.tables,
         tool,
-        read_only: Some(row.get(0)),
-        account: None,
-        connection: None,
-        replication: None,
+        read_only: Some(account.read_only()),
+        account: Some(account),
+        connection: Some(target.facts()),
+        replication: Some(if facts.standby { "standby (replaying)" } else { "primary" }.to_owned()),
         warnings,
-    })
-}
-
-/// Warns of tables that the account may not read: pg_dump stops at the first.
-pub async fn unreadable(client: &Client, target: &Target) -> Result<Vec<String>> {
-    let rows = client
-        .query(
-            "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE c.relkind IN ('r', 'S', 'm') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-                AND NOT (has_schema_privilege(n.oid, 'USAGE') AND
-                         CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END)
-              ORDER BY 1",
-            &[],
-        )
-        .await
-        .map_err(|cause| failed(format!("asking {target} what the account may read"), &cause))?;
-    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(match names.as_slice() {
-        [] => Vec::new(),
-        [first, rest @ ..] => vec![format!(
-            "the user {} may not read {first}{}: a dump of the whole database fails (grant pg_read_all_data, or leave them out)",
-            target.user,
-            if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) }
-        )],
     })
 }

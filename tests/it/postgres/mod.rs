@@ -26,6 +26,7 @@ use crate::support::{
     postgres::{MAJORS, Server, programs},
 };
 
+mod account;
 mod archives;
 mod faults;
 mod hostile;
@@ -77,9 +78,13 @@ impl Bench {
     }
 
     pub async fn dump(&self, server: &Server, database: &str, options: Value) -> Result<Dumped> {
+        self.dump_with(&settings(server, database), options).await
+    }
+
+    pub async fn dump_with(&self, settings: &Settings, options: Value) -> Result<Dumped> {
         let options = validate(ENGINE.info().dump_options, options.as_object().unwrap())?;
         let run = self.run();
-        let mut dump = ENGINE.open_dump(&settings(server, database), &options, &run).await?;
+        let mut dump = ENGINE.open_dump(settings, &options, &run).await?;
         let facts = dump.facts().clone();
         let mut parts = Vec::new();
         for (part, _) in dump.parts() {
