@@ -1,7 +1,10 @@
 //! What the probe says of accounts, and whether the script that it offers makes one that can back everything up and do
 //! nothing else.
 
-use dbsnap::domain::{database::Probe, restore::RestoreMode};
+use dbsnap::{
+    domain::{artifact::DumpFormat, database::Probe, restore::RestoreMode},
+    engines::Engine,
+};
 use serde_json::json;
 
 use super::{Bench, ENGINE, inspect, plan_into, refused, settings};
@@ -52,7 +55,7 @@ async fn the_script_makes_an_account_that_backs_everything_up_and_only_reads() {
         let whole = bench.dump(server, &name, json!({})).await.unwrap();
         let read = bench.dump_with(&own, json!({})).await.unwrap_or_else(|error| panic!("{major}: {error}"));
         assert_eq!(read.facts.warnings, whole.facts.warnings, "{major}");
-        assert_eq!(read.tables, inspect(dbsnap::domain::artifact::DumpFormat::PgCustom, &whole.dump).unwrap(), "{major}");
+        assert_eq!(read.tables, inspect(DumpFormat::PgCustom, &whole.dump).unwrap(), "{major}");
         let copy = format!("{name}_copy");
         let restored = bench.restore(server, &copy, &read, plan_into(RestoreMode::New, &copy)).await;
         restored.unwrap_or_else(|error| panic!("{major}: {error}"));
