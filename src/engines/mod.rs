@@ -27,6 +27,7 @@ use crate::{
     error::{Context, Error, Kind, Result},
 };
 
+pub mod mysql;
 pub mod network;
 pub mod postgres;
 pub mod process;

@@ -1,0 +1,83 @@
+//! MySQL and MariaDB, by their own client programs: mysqldump or mariadb-dump, and mysql or mariadb.
+
+use async_trait::async_trait;
+
+use self::{connect::Address, tools::Places};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, parse_url};
+use crate::{
+    domain::{
+        artifact::DumpFormat,
+        database::{Probe, Settings},
+        fields::SettingsExt,
+        run::Run,
+    },
+    error::Result,
+};
+
+mod connect;
+mod dump;
+mod info;
+mod inspect;
+mod option_file;
+mod probe;
+mod recognise;
+mod restore;
+mod server;
+mod tools;
+mod version;
+
+/// The engine.
+pub struct Mysql {
+    /// Look for client programs also where packages install them and in PATH, not only in the folders of a run.
+    pub usual_places: bool,
+}
+
+impl Mysql {
+    fn places(&self) -> Places {
+        Places { usual: self.usual_places }
+    }
+}
+
+#[async_trait]
+impl Engine for Mysql {
+    fn info(&self) -> &'static EngineInfo {
+        &info::INFO
+    }
+
+    fn settings_from_url(&self, url: &str) -> Result<Settings> {
+        connect::settings_from_url(&parse_url(url)?)
+    }
+
+    fn address(&self, settings: &Settings) -> String {
+        Address::from_settings(settings).map(|address| address.to_string()).unwrap_or_default()
+    }
+
+    async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe> {
+        probe::probe(settings, self.places(), run).await
+    }
+
+    fn partial(&self, options: &Settings) -> Option<&'static str> {
+        match () {
+            () if options.flag("schemaOnly") => Some("schema only"),
+            () if options.flag("dataOnly") => Some("rows only"),
+            () if ["includeTables", "excludeTables"].iter().any(|name| !options.list(name).is_empty()) => Some("chosen tables"),
+            () => None,
+        }
+    }
+
+    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {
+        Ok(Box::new(dump::MysqlDump::open(settings, options, self.places(), run).await?))
+    }
+
+    fn inspector(&self, _format: DumpFormat) -> Box<dyn Inspector> {
+        Box::new(inspect::ScriptInspector::default())
+    }
+
+    fn recognise(&self, head: &[u8]) -> Option<DumpFormat> {
+        recognise::recognise(head)
+    }
+
+    async fn restore(&self, request: RestoreRequest<'_>, run: &Run) -> Result<RestoreOutcome> {
+        restore::restore(&request, self.places(), run).await
+    }
+}

@@ -1,0 +1,69 @@
+//! What a server says of itself. All of it is text from outside: it is checked before it is shown or compared.
+
+use mysql_async::{Conn, prelude::Queryable as _};
+
+use super::{
+    connect::{Target, failed},
+    version::{Flavour, Version},
+};
+use crate::error::{Error, Kind, Result};
+
+/// The oldest servers that are supported.
+const OLDEST_MYSQL: Version = Version::new(5, 7, 0);
+const OLDEST_MARIADB: Version = Version::new(10, 3, 0);
+
+/// What a server is.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub flavour: Flavour,
+    pub version: Version,
+    /// Whether names of databases and tables are compared without case (`lower_case_table_names`): 0 as written, 1 and 2
+    /// without.
+    pub lower_case_table_names: u64,
+    /// `@@version_comment`, such as `Percona Server (GPL)`, without control characters.
+    comment: String,
+}
+
+impl Server {
+    /// Asks a server. Errors when its version cannot be read or is too old, or when it holds characters that could end
+    /// a comment's line in a dump.
+    pub async fn read(connection: &mut Conn, target: &Target) -> Result<Self> {
+        let asking = |cause| target.explain(failed(format!("reading the version of {}", target.address), cause));
+        let row: Option<(String, String, u64)> = connection
+            .query_first("SELECT @@version, @@version_comment, @@lower_case_table_names")
+            .await
+            .map_err(asking)?;
+        let (version, comment, lower_case_table_names) =
+            row.ok_or_else(|| Error::new(Kind::Database, format!("{} does not tell its version", target.address)))?;
+        let (flavour, version) = read_version(&version, &comment)
+            .ok_or_else(|| Error::new(Kind::Database, format!("{} tells a version that no MySQL or MariaDB server has", target.address)))?;
+        let oldest = if flavour == Flavour::MySql { OLDEST_MYSQL } else { OLDEST_MARIADB };
+        if version < oldest {
+            return Err(Error::new(
+                Kind::Database,
+                format!("{} runs {} {version}; the oldest supported release is {}.{}", target.address, flavour.as_str(), oldest.major, oldest.minor),
+            )
+            .hint("upgrade the server"));
+        }
+        Ok(Self { flavour, version, lower_case_table_names, comment })
+    }
+}
+
+/// As a person reads it.
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.comment.contains("Percona") { "Percona Server" } else { self.flavour.as_str() };
+        write!(f, "{name} {}", self.version)
+    }
+}
+
+/// Flavour and number of a version; `None` when it holds what no server writes.
+fn read_version(version: &str, comment: &str) -> Option<(Flavour, Version)> {
+    if version.len() > 100 || version.chars().chain(comment.chars()).any(|c| c.is_control()) {
+        return None;
+    }
+    let mariadb = version.contains("MariaDB") || comment.to_ascii_lowercase().contains("mariadb");
+    let flavour = if mariadb { Flavour::MariaDb } else { Flavour::MySql };
+    // What MariaDB told replicas that refuse a first number of two digits.
+    Some((flavour, Version::find(version.strip_prefix("5.5.5-").unwrap_or(version))?))
+}
