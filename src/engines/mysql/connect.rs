@@ -154,9 +154,8 @@ impl Target {
             match tokio::time::timeout(limit, Conn::new(options)).await {
                 Ok(Ok(connection)) => Ok(connection),
                 Ok(Err(cause)) => Err(self.explain(self.refused(cause))),
-                Err(_) => Err(self.explain(
-                    Error::new(Kind::Database, format!("{} did not answer in {} s", self.address, limit.as_secs())).retryable(),
-                )),
+                Err(_) => Err(self
+                    .explain(Error::new(Kind::Database, format!("{} did not answer in {} s", self.address, limit.as_secs())).retryable())),
             }
         };
         run.until_cancelled(opening).await

@@ -77,7 +77,8 @@ impl OptionFile<'_> {
 }
 
 fn create(path: &Path, text: &str) -> Result<()> {
-    let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.context(Kind::Internal, || format!("writing {}", path.display()))
 }
 

@@ -29,10 +29,8 @@ impl Server {
     /// a comment's line in a dump.
     pub async fn read(connection: &mut Conn, target: &Target) -> Result<Self> {
         let asking = |cause| target.explain(failed(format!("reading the version of {}", target.address), cause));
-        let row: Option<(String, String, u64)> = connection
-            .query_first("SELECT @@version, @@version_comment, @@lower_case_table_names")
-            .await
-            .map_err(asking)?;
+        let row: Option<(String, String, u64)> =
+            connection.query_first("SELECT @@version, @@version_comment, @@lower_case_table_names").await.map_err(asking)?;
         let (version, comment, lower_case_table_names) =
             row.ok_or_else(|| Error::new(Kind::Database, format!("{} does not tell its version", target.address)))?;
         let (flavour, version) = read_version(&version, &comment)
@@ -41,7 +39,13 @@ impl Server {
         if version < oldest {
             return Err(Error::new(
                 Kind::Database,
-                format!("{} runs {} {version}; the oldest supported release is {}.{}", target.address, flavour.as_str(), oldest.major, oldest.minor),
+                format!(
+                    "{} runs {} {version}; the oldest supported release is {}.{}",
+                    target.address,
+                    flavour.as_str(),
+                    oldest.major,
+                    oldest.minor
+                ),
             )
             .hint("upgrade the server"));
         }

@@ -146,8 +146,14 @@ mod tests {
             ("mysqldump  Ver 9.7.4-2 for Linux on x86_64 ((Debian))", Some((Flavour::MySql, Version::new(9, 7, 4)))),
             ("/opt/mysql8.1/mysql  Ver 8.0.35-27 for Linux on x86_64 (Percona Server)", Some((Flavour::MySql, Version::new(8, 0, 35)))),
             ("mysqldump  Ver 10.13 Distrib 5.7.33, for Linux (x86_64)", Some((Flavour::MySql, Version::new(5, 7, 33)))),
-            ("mysqldump  Ver 10.19 Distrib 10.11.18-MariaDB, for debian-linux-gnu (x86_64)", Some((Flavour::MariaDb, Version::new(10, 11, 18)))),
-            ("/m11.8/mariadb-dump from 11.8.6-MariaDB, client 10.19 for debian-linux-gnu", Some((Flavour::MariaDb, Version::new(11, 8, 6)))),
+            (
+                "mysqldump  Ver 10.19 Distrib 10.11.18-MariaDB, for debian-linux-gnu (x86_64)",
+                Some((Flavour::MariaDb, Version::new(10, 11, 18))),
+            ),
+            (
+                "/m11.8/mariadb-dump from 11.8.6-MariaDB, client 10.19 for debian-linux-gnu",
+                Some((Flavour::MariaDb, Version::new(11, 8, 6))),
+            ),
             ("something else 15.1", None),
         ] {
             assert_eq!(read_version(text), expect, "{text}");
@@ -156,7 +162,8 @@ mod tests {
 
     #[test]
     fn the_servers_own_flavour_and_the_nearest_release_that_is_not_older_are_taken() {
-        let tool = |flavour, major, minor| Tool { name: "mysqldump", path: PathBuf::new(), flavour, version: Version::new(major, minor, 3) };
+        let tool =
+            |flavour, major, minor| Tool { name: "mysqldump", path: PathBuf::new(), flavour, version: Version::new(major, minor, 3) };
         let found = [tool(Flavour::MariaDb, 11, 8), tool(Flavour::MySql, 9, 7), tool(Flavour::MySql, 8, 4), tool(Flavour::MariaDb, 10, 11)];
         let check = |flavour, major, minor, expect: (Flavour, u32)| {
             let best = best(&found, flavour, Version::new(major, minor, 30)).unwrap();
