@@ -28,6 +28,7 @@ use crate::{
 };
 
 pub mod mysql;
+pub mod mongodb;
 pub mod network;
 pub mod postgres;
 pub mod process;

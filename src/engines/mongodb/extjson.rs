@@ -1,0 +1,329 @@
+//! Canonical extended JSON (version 2), as <https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md>
+//! has it. The order of keys, which an index lives by, is kept both ways.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use mongodb::bson::{Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, oid::ObjectId, spec::BinarySubtype};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+
+/// A document as text.
+pub fn write(document: &Document) -> String {
+    let mut out = String::new();
+    write_document(document, &mut out);
+    out
+}
+
+/// A document from text, canonical or relaxed. Errors with the reason.
+pub fn read(text: &str) -> Result<Document, String> {
+    match serde_json::from_str(text).map_err(|cause| cause.to_string())? {
+        Json::Object(fields) => document(fields),
+        _ => Err("it is no JSON object".to_owned()),
+    }
+}
+
+fn quote(text: &str, out: &mut String) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+fn write_document(document: &Document, out: &mut String) {
+    out.push('{');
+    for (at, (key, value)) in document.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        quote(key, out);
+        out.push(':');
+        write_value(value, out);
+    }
+    out.push('}');
+}
+
+fn write_value(value: &Bson, out: &mut String) {
+    let mut tagged = |tag: &str, text: &str| {
+        out.push_str("{\"");
+        out.push_str(tag);
+        out.push_str("\":");
+        quote(text, out);
+        out.push('}');
+    };
+    match value {
+        Bson::Double(number) => tagged("$numberDouble", &double(*number)),
+        Bson::Int32(number) => tagged("$numberInt", &number.to_string()),
+        Bson::Int64(number) => tagged("$numberLong", &number.to_string()),
+        Bson::Decimal128(number) => tagged("$numberDecimal", &number.to_string()),
+        Bson::ObjectId(id) => tagged("$oid", &id.to_hex()),
+        Bson::Symbol(text) => tagged("$symbol", text),
+        Bson::JavaScriptCode(code) => tagged("$code", code),
+        Bson::String(text) => quote(text, out),
+        Bson::Boolean(yes) => out.push_str(if *yes { "true" } else { "false" }),
+        Bson::Null => out.push_str("null"),
+        Bson::Undefined => out.push_str(r#"{"$undefined":true}"#),
+        Bson::MinKey => out.push_str(r#"{"$minKey":1}"#),
+        Bson::MaxKey => out.push_str(r#"{"$maxKey":1}"#),
+        Bson::Document(document) => write_document(document, out),
+        Bson::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_value(item, out);
+            }
+            out.push(']');
+        }
+        Bson::DateTime(moment) => out.push_str(&format!(r#"{{"$date":{{"$numberLong":"{}"}}}}"#, moment.timestamp_millis())),
+        Bson::Timestamp(Timestamp { time, increment }) => {
+            out.push_str(&format!(r#"{{"$timestamp":{{"t":{time},"i":{increment}}}}}"#));
+        }
+        Bson::Binary(Binary { subtype, bytes }) => {
+            let (bytes, subtype) = (BASE64.encode(bytes), u8::from(*subtype));
+            out.push_str(&format!(r#"{{"$binary":{{"base64":"{bytes}","subType":"{subtype:02x}"}}}}"#));
+        }
+        Bson::RegularExpression(Regex { pattern, options }) => {
+            out.push_str(r#"{"$regularExpression":{"pattern":"#);
+            quote(pattern.as_str(), out);
+            out.push_str(r#","options":"#);
+            quote(options.as_str(), out);
+            out.push_str("}}");
+        }
+        Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code, scope }) => {
+            out.push_str(r#"{"$code":"#);
+            quote(code, out);
+            out.push_str(r#","$scope":"#);
+            write_document(scope, out);
+            out.push('}');
+        }
+        Bson::DbPointer(pointer) => {
+            let (namespace, id) = pointer_parts(pointer);
+            out.push_str(r#"{"$dbPointer":{"$ref":"#);
+            quote(&namespace, out);
+            out.push_str(&format!(r#","$id":{{"$oid":"{id}"}}}}}}"#));
+        }
+    }
+}
+
+/// As the shortest text that reads back as the same number.
+fn double(number: f64) -> String {
+    match number {
+        _ if number.is_nan() => "NaN".to_owned(),
+        _ if number.is_infinite() => if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),
+        _ if number.fract() == 0.0 && number.abs() < 1e16 => format!("{number:.1}"),
+        _ => format!("{number:?}"),
+    }
+}
+
+/// Namespace and id, which the driver's type keeps to itself, from its bytes.
+fn pointer_parts(pointer: &DbPointer) -> (String, String) {
+    let mut alone = Document::new();
+    alone.insert("", Bson::DbPointer(pointer.clone()));
+    let bytes = alone.to_vec().unwrap_or_default();
+    // Length (4), type (1), empty key (1), length of the text (4), the text and its zero, the id (12), a zero.
+    let text = bytes.get(10..bytes.len().saturating_sub(14)).unwrap_or_default();
+    let id = bytes.get(bytes.len().saturating_sub(13)..bytes.len().saturating_sub(1)).unwrap_or_default();
+    (String::from_utf8_lossy(text).into_owned(), hex::encode(id))
+}
+
+fn pointer(namespace: &str, id: ObjectId) -> Result<Bson, String> {
+    let text_length = i32::try_from(namespace.len() + 1).map_err(|cause| cause.to_string())?;
+    let mut bytes = (text_length + 23).to_le_bytes().to_vec();
+    bytes.extend([0x0c, 0]);
+    bytes.extend(text_length.to_le_bytes());
+    bytes.extend(namespace.as_bytes());
+    bytes.push(0);
+    bytes.extend(id.bytes());
+    bytes.push(0);
+    let mut alone = Document::from_reader(bytes.as_slice()).map_err(|cause| cause.to_string())?;
+    alone.remove("").ok_or_else(|| "a pointer without a value".to_owned())
+}
+
+/// JSON with the order of its keys.
+#[derive(Clone)]
+enum Json {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(i64::try_from(value).map_or(Json::Double(value as f64), Json::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Double(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Json::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
+        let mut all = Vec::new();
+        while let Some(field) = fields.next_entry()? {
+            all.push(field);
+        }
+        Ok(Json::Object(all))
+    }
+}
+
+fn document(fields: Vec<(String, Json)>) -> Result<Document, String> {
+    fields.into_iter().map(|(key, value)| Ok((key, value_of(value)?))).collect()
+}
+
+fn value_of(json: Json) -> Result<Bson, String> {
+    Ok(match json {
+        Json::Null => Bson::Null,
+        Json::Bool(yes) => Bson::Boolean(yes),
+        // Relaxed JSON has plain numbers.
+        Json::Int(number) => i32::try_from(number).map_or(Bson::Int64(number), Bson::Int32),
+        Json::Double(number) => Bson::Double(number),
+        Json::Text(text) => Bson::String(text),
+        Json::Array(items) => Bson::Array(items.into_iter().map(value_of).collect::<Result<_, _>>()?),
+        Json::Object(fields) => match tagged(&fields) {
+            Some(value) => value?,
+            None => Bson::Document(document(fields)?),
+        },
+    })
+}
+
+/// The value that an object such as `{"$numberInt": "1"}` stands for; `None` when it stands for itself (a query operator
+/// looks alike). Errors when it has the form of such a value and its text is none.
+fn tagged(fields: &[(String, Json)]) -> Option<Result<Bson, String>> {
+    let [(tag, value), rest @ ..] = fields else { return None };
+    let wrong = || format!("{tag} with a value that is none");
+    if let ([(second, scope)], "$code", Json::Text(code)) = (rest, tag.as_str(), value) {
+        let (Json::Object(scope), "$scope") = (scope, second.as_str()) else { return None };
+        let code = code.clone();
+        return Some(document(scope.clone()).map(|scope| Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code, scope })));
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    let value = match (tag.as_str(), value) {
+        ("$numberInt", Json::Text(text)) => text.parse().ok().map(Bson::Int32),
+        ("$numberLong", Json::Text(text)) => text.parse().ok().map(Bson::Int64),
+        ("$numberDouble", Json::Text(text)) => text.parse().ok().map(Bson::Double),
+        ("$numberDecimal", Json::Text(text)) => text.parse::<Decimal128>().ok().map(Bson::Decimal128),
+        ("$oid", Json::Text(text)) => ObjectId::parse_str(text).ok().map(Bson::ObjectId),
+        ("$symbol", Json::Text(text)) => Some(Bson::Symbol(text.clone())),
+        ("$code", Json::Text(text)) => Some(Bson::JavaScriptCode(text.clone())),
+        ("$undefined", Json::Bool(true)) => Some(Bson::Undefined),
+        ("$minKey", Json::Int(1)) => Some(Bson::MinKey),
+        ("$maxKey", Json::Int(1)) => Some(Bson::MaxKey),
+        ("$date", Json::Text(text)) => DateTime::parse_rfc3339_str(text).ok().map(Bson::DateTime),
+        ("$date", Json::Object(inner)) => match inner.as_slice() {
+            [(tag, Json::Text(text))] if tag == "$numberLong" => text.parse().ok().map(|millis| Bson::DateTime(DateTime::from_millis(millis))),
+            _ => None,
+        },
+        ("$timestamp", Json::Object(inner)) => match inner.as_slice() {
+            [(t, Json::Int(time)), (i, Json::Int(increment))] if t == "t" && i == "i" => {
+                let both = u32::try_from(*time).ok().zip(u32::try_from(*increment).ok());
+                both.map(|(time, increment)| Bson::Timestamp(Timestamp { time, increment }))
+            }
+            _ => None,
+        },
+        ("$binary", Json::Object(inner)) => match inner.as_slice() {
+            [(b, Json::Text(bytes)), (s, Json::Text(subtype))] if b == "base64" && s == "subType" => {
+                let both = BASE64.decode(bytes).ok().zip(u8::from_str_radix(subtype, 16).ok());
+                both.map(|(bytes, subtype)| Bson::Binary(Binary { subtype: BinarySubtype::from(subtype), bytes }))
+            }
+            _ => None,
+        },
+        ("$regularExpression", Json::Object(inner)) => match inner.as_slice() {
+            [(p, Json::Text(pattern)), (o, Json::Text(options))] if p == "pattern" && o == "options" => {
+                let both = pattern.as_str().try_into().ok().zip(options.as_str().try_into().ok());
+                both.map(|(pattern, options)| Bson::RegularExpression(Regex { pattern, options }))
+            }
+            _ => None,
+        },
+        ("$dbPointer", Json::Object(inner)) => match inner.as_slice() {
+            [(r, Json::Text(namespace)), (i, Json::Object(id))] if r == "$ref" && i == "$id" => match id.as_slice() {
+                [(tag, Json::Text(text))] if tag == "$oid" => ObjectId::parse_str(text).ok().and_then(|id| pointer(namespace, id).ok()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => return None,
+    };
+    Some(value.ok_or_else(wrong))
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn every_type_reads_back_as_it_was_written() {
+        let id = ObjectId::from_bytes([7; 12]);
+        let mut all = doc! {
+            "z": 1, "a": 1_i64, "double": 1.5, "whole": 3.0, "tiny": 5e-324, "huge": f64::MAX, "minus": -0.0, "inf": f64::INFINITY,
+            "text": "\"quoted\" \u{1f418}\n", "$gt": { "$type": "string" }, "null": Bson::Null, "yes": true,
+            "list": [1, [2], { "k": "v" }], "id": id, "date": DateTime::from_millis(-1), "far": DateTime::MAX,
+            "ts": Timestamp { time: u32::MAX, increment: 2 }, "min": Bson::MinKey, "max": Bson::MaxKey, "undefined": Bson::Undefined,
+            "decimal": "1.10E+3".parse::<Decimal128>().unwrap(), "symbol": Bson::Symbol("s".into()),
+            "code": Bson::JavaScriptCode("f()".into()),
+            "scope": Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code: "f".into(), scope: doc! { "b": 1, "a": 2 } }),
+            "binary": Binary { subtype: BinarySubtype::UserDefined(0x81), bytes: vec![0, 255] },
+            "regex": Regex { pattern: "^a/b".try_into().unwrap(), options: "ix".try_into().unwrap() },
+        };
+        all.insert("pointer", pointer("db.c", id).unwrap());
+        let text = write(&all);
+        // NaN is unlike itself; the bytes are compared.
+        assert_eq!(read(&text).unwrap().to_vec().unwrap(), all.to_vec().unwrap(), "{text}");
+        assert!(read(&write(&doc! { "n": f64::NAN })).unwrap().get_f64("n").unwrap().is_nan());
+    }
+
+    #[test]
+    fn relaxed_numbers_are_read_and_values_that_are_none_are_refused() {
+        assert_eq!(read(r#"{"a": 1, "b": 5000000000, "c": 1.5}"#).unwrap(), doc! { "a": 1, "b": 5_000_000_000_i64, "c": 1.5 });
+        for wrong in [r#"{"a": {"$numberInt": "x"}}"#, r#"{"a": {"$oid": "12"}}"#, r#"{"a": {"$date": "soon"}}"#, "3", "{"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        // What only looks like one is a document.
+        assert_eq!(read(r#"{"a": {"$gt": 1}}"#).unwrap(), doc! { "a": { "$gt": 1 } });
+    }
+}

@@ -1,0 +1,78 @@
+//! MongoDB, by the official driver's cursors: no external tool. A dump is an archive as `mongodump --archive` writes it.
+
+use async_trait::async_trait;
+
+use self::connect::Target;
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
+use crate::{
+    domain::{
+        artifact::DumpFormat,
+        database::{Probe, Settings},
+        fields::SettingsExt,
+        run::Run,
+    },
+    error::Result,
+};
+
+mod address;
+mod archive;
+mod connect;
+mod dump;
+mod extjson;
+mod faults;
+mod hello;
+mod info;
+mod inspect;
+mod metadata;
+mod recognise;
+mod restore;
+mod server;
+mod uri;
+
+/// The engine.
+pub struct Mongodb;
+
+#[async_trait]
+impl Engine for Mongodb {
+    fn info(&self) -> &'static EngineInfo {
+        &info::INFO
+    }
+
+    fn settings_from_url(&self, url: &str) -> Result<Settings> {
+        uri::settings_from_url(url)
+    }
+
+    fn address(&self, settings: &Settings) -> String {
+        Target::from_settings(settings).map(|target| target.to_string()).unwrap_or_default()
+    }
+
+    async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe> {
+        server::probe(&Target::from_settings(settings)?, run).await
+    }
+
+    fn partial(&self, options: &Settings) -> Option<&'static str> {
+        match () {
+            () if options.flag("schemaOnly") => Some("definitions only"),
+            () if ["includeCollections", "excludeCollections"].iter().any(|name| !options.list(name).is_empty()) => {
+                Some("chosen collections")
+            }
+            () => None,
+        }
+    }
+
+    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {
+        Ok(Box::new(dump::MongoDump::open(Target::from_settings(settings)?, options, run).await?))
+    }
+
+    fn inspector(&self, _format: DumpFormat) -> Box<dyn Inspector> {
+        Box::new(inspect::ArchiveInspector::default())
+    }
+
+    fn recognise(&self, head: &[u8]) -> Option<DumpFormat> {
+        recognise::recognise(head)
+    }
+
+    async fn restore(&self, request: RestoreRequest<'_>, run: &Run) -> Result<RestoreOutcome> {
+        restore::restore(&request, run).await
+    }
+}
