@@ -27,8 +27,8 @@ use crate::{
     error::{Context, Error, Kind, Result},
 };
 
-pub mod mysql;
 pub mod mongodb;
+pub mod mysql;
 pub mod network;
 pub mod postgres;
 pub mod process;

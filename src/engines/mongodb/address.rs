@@ -19,7 +19,8 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let wrong = |why: &str| {
-            Error::validation(format!("the host '{text}' cannot be read: {why}")).hint("write it as name:27017, 192.0.2.1:27017 or [2001:db8::1]:27017")
+            Error::validation(format!("the host '{text}' cannot be read: {why}"))
+                .hint("write it as name:27017, 192.0.2.1:27017 or [2001:db8::1]:27017")
         };
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {

@@ -209,7 +209,16 @@ mod tests {
             let mut crc = Crc64::default();
             crc.update(&bytes[..split]);
             crc.update(&bytes[split..]);
-            assert_eq!(crc.value(), bytes.iter().fold(Crc64::default(), |mut crc, byte| { crc.update(&[*byte]); crc }).value());
+            assert_eq!(
+                crc.value(),
+                bytes
+                    .iter()
+                    .fold(Crc64::default(), |mut crc, byte| {
+                        crc.update(&[*byte]);
+                        crc
+                    })
+                    .value()
+            );
         }
     }
 

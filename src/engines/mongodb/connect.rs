@@ -184,8 +184,10 @@ impl Target {
         let error = server.failed(format!("connecting to {self}"), cause);
         let wrong = matches!(&*cause.kind, ErrorKind::Authentication { .. }) || code_of(cause) == Some(code::AUTHENTICATION_FAILED);
         match () {
-            () if wrong => Error::new(Kind::Database, error.context)
-                .hint(format!("check user and password; the user may be defined in another database than {}: set authSource", self.auth_source())),
+            () if wrong => Error::new(Kind::Database, error.context).hint(format!(
+                "check user and password; the user may be defined in another database than {}: set authSource",
+                self.auth_source()
+            )),
             () => error,
         }
     }

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use mongodb::bson::{Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, oid::ObjectId, spec::BinarySubtype};
+use mongodb::bson::{
+    Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, oid::ObjectId, spec::BinarySubtype,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
@@ -254,7 +256,9 @@ fn tagged(fields: &[(String, Json)]) -> Option<Result<Bson, String>> {
         ("$maxKey", Json::Int(1)) => Some(Bson::MaxKey),
         ("$date", Json::Text(text)) => DateTime::parse_rfc3339_str(text).ok().map(Bson::DateTime),
         ("$date", Json::Object(inner)) => match inner.as_slice() {
-            [(tag, Json::Text(text))] if tag == "$numberLong" => text.parse().ok().map(|millis| Bson::DateTime(DateTime::from_millis(millis))),
+            [(tag, Json::Text(text))] if tag == "$numberLong" => {
+                text.parse().ok().map(|millis| Bson::DateTime(DateTime::from_millis(millis)))
+            }
             _ => None,
         },
         ("$timestamp", Json::Object(inner)) => match inner.as_slice() {

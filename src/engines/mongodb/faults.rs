@@ -21,7 +21,22 @@ pub mod code {
 
 /// Codes after which the same call may succeed: the server stepped down, restarted, or lost the cursor.
 const PASSING: &[i32] = &[
-    6, 7, 89, 91, 134, 189, 262, 317, 10107, 10058, 11600, 11601, 11602, 13435, 13436, 9001,
+    6,
+    7,
+    89,
+    91,
+    134,
+    189,
+    262,
+    317,
+    10107,
+    10058,
+    11600,
+    11601,
+    11602,
+    13435,
+    13436,
+    9001,
     code::CURSOR_NOT_FOUND,
     code::CAPPED_POSITION_LOST,
     code::QUERY_PLAN_KILLED,

@@ -91,7 +91,8 @@ pub async fn ask(host: &str, port: u16, limit: Duration) -> Result<Hello> {
         }
         match answer.get_i32("maxWireVersion") {
             Ok(version) if version < OLDEST_WIRE => {
-                Err(Error::new(Kind::Database, "the server is older than MongoDB 4.2, the oldest supported release").hint("upgrade the server"))
+                Err(Error::new(Kind::Database, "the server is older than MongoDB 4.2, the oldest supported release")
+                    .hint("upgrade the server"))
             }
             Ok(_) => Ok(Hello::read(&answer, asked.elapsed())),
             Err(_) => Err(no_mongodb("its answer to hello names no wire version")),

@@ -81,7 +81,11 @@ mod tests {
             kind: "collection".into(),
         };
         assert_eq!(Metadata::from_json(&metadata.to_json()).unwrap(), metadata);
-        assert!(metadata.to_json().starts_with(r#"{"options":{"validator":{"z":{"$gt":{"$numberLong":"1"}},"a""#), "{}", metadata.to_json());
+        assert!(
+            metadata.to_json().starts_with(r#"{"options":{"validator":{"z":{"$gt":{"$numberLong":"1"}},"a""#),
+            "{}",
+            metadata.to_json()
+        );
     }
 
     #[test]
