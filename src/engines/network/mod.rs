@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub mod fields;
+pub mod url;
 
 /// How a connection of this kind of server turns to TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
