@@ -16,6 +16,7 @@ mod guards;
 mod jobs;
 mod options;
 mod packaging;
+mod peers;
 mod pipeline;
 mod postgres;
 mod product;

@@ -1,6 +1,9 @@
 //! What tests run against: the peers, the product itself as a process, disks; and who listens to an operation.
 
 pub mod disk;
+pub mod leash;
+pub mod mysql;
 pub mod observer;
 pub mod postgres;
 pub mod served;
+pub mod tls;
