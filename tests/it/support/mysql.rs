@@ -187,9 +187,7 @@ impl Server {
         let file = folder.path().join("client.cnf");
         let password = PASSWORD.replace('\\', r"\\").replace('"', "\\\"");
         fs::write(&file, format!("[client]\nhost=127.0.0.1\nport={}\nuser={ADMIN}\npassword=\"{password}\"\n", self.port)).unwrap();
-        leash::run(
-            Command::new(programs(client).join(name)).env_clear().arg(format!("--defaults-file={}", file.display())).args(args),
-        )
+        leash::run(Command::new(programs(client).join(name)).env_clear().arg(format!("--defaults-file={}", file.display())).args(args))
     }
 
     /// What the server wrote so far.

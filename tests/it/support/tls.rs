@@ -99,7 +99,8 @@ impl Identity {
 
 fn server(names: &[&str]) -> CertificateParams {
     let mut params = named(names.first().expect("a certificate has a name"));
-    params.subject_alt_names = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap().subject_alt_names;
+    params.subject_alt_names =
+        CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap().subject_alt_names;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params
 }
