@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod leash;
+pub mod mongo_script;
 pub mod mysql;
 pub mod observer;
 pub mod postgres;
