@@ -91,7 +91,14 @@ impl Store {
             } },
             "getParameter" => doc! { "minSnapshotHistoryWindowInSeconds": 300 },
             "dbStats" | "dbstats" => {
-                let size: usize = self.databases.get(&db).into_iter().flat_map(BTreeMap::values).flat_map(|one| &one.documents).map(|one| one.as_bytes().len()).sum();
+                let size: usize = self
+                    .databases
+                    .get(&db)
+                    .into_iter()
+                    .flat_map(BTreeMap::values)
+                    .flat_map(|one| &one.documents)
+                    .map(|one| one.as_bytes().len())
+                    .sum();
                 doc! { "db": &db, "dataSize": size as i64, "storageSize": size as i64, "collections": self.names(&db).len() as i64 }
             }
             "listDatabases" => {
@@ -276,7 +283,9 @@ impl Store {
         let namespace = format!("{db}.{}", command.collection());
         let stage = |name: &str| pipeline.iter().any(|stage| stage.as_document().is_some_and(|stage| stage.contains_key(name)));
         match () {
-            () if stage("$collStats") => first_batch(&namespace, vec![doc! { "ns": &namespace, "count": count, "storageStats": { "size": count, "count": count } }]),
+            () if stage("$collStats") => {
+                first_batch(&namespace, vec![doc! { "ns": &namespace, "count": count, "storageStats": { "size": count, "count": count } }])
+            }
             () if count == 0 => first_batch(&namespace, Vec::new()),
             () => first_batch(&namespace, vec![doc! { "_id": 1, "n": count }]),
         }
