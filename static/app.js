@@ -145,6 +145,12 @@
     toast.append(note);
   });
 
+  // ---- what a test of the connection learned goes into the form, where nothing stands yet ----
+  document.addEventListener("htmx:afterSettle", () => all("[data-fill]").forEach((found) => {
+    const field = document.getElementById(found.dataset.fill);
+    if (field && !field.value) field.value = found.value;
+  }));
+
   document.addEventListener("htmx:afterSettle", freshen);
   document.addEventListener("DOMContentLoaded", () => {
     freshen();

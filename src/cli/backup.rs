@@ -98,6 +98,7 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     };
     let produced = produce(&plan, store.as_ref(), keys.as_ref(), &run).await;
     terminal.done();
+    input::tell_learned(&run);
     let produced = produced?;
     let manifest_path = folder.join(&produced.manifest_key);
     let files: Vec<_> = produced.artifacts.iter().map(|artifact| folder.join(&artifact.key)).collect();

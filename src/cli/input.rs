@@ -83,6 +83,16 @@ pub fn surroundings(config: &Config, observer: Arc<dyn Observer>) -> Result<(Run
     Ok((run, scratch))
 }
 
+/// Says on standard error what was learned of the connection and would be compared from now on, were there a catalogue to
+/// keep it in.
+pub fn tell_learned(run: &Run) {
+    for (field, value) in run.learned.settings() {
+        let value = value.as_str().unwrap_or_default();
+        let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        eprintln!("warn: {field} {value} was accepted unseen; to have it checked, add {field}={encoded} to the parameters of the URL");
+    }
+}
+
 /// A local folder as a store.
 pub fn folder_store(folder: &Path) -> Result<Arc<dyn Store>> {
     let mut settings = Map::new();

@@ -96,6 +96,7 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     let outcome =
         engine.restore(RestoreRequest { settings: &settings, plan: &plan, source: source.as_ref(), expected: &expected }, &run).await;
     terminal.done();
+    input::tell_learned(&run);
     let outcome = outcome?;
     let rows: u64 = outcome.tables.iter().map(|table| table.rows).sum();
     if args.json {

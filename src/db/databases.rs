@@ -1,6 +1,6 @@
 //! Configured databases. A database belongs to a project, and through it to an organization.
 
-use deadpool_sqlite::rusqlite::{Row, Transaction, params};
+use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
     Db,
@@ -54,21 +54,41 @@ fn insert_row(db: &Transaction<'_>, database: &Database) -> Outcome<()> {
 /// Saves everything but the project, the engine and the time of creation. The caller has read it through its organization.
 pub async fn update(db: &Db, database: &Database) -> Result<()> {
     let database = database.clone();
+    db.write("saving the database", move |db| update_row(db, &database)).await
+}
+
+/// Reads the database and saves what `change` makes of it, with nobody in between. Saves nothing, and returns `None`, when
+/// `change` does.
+pub async fn change<T: Send + 'static>(
+    db: &Db,
+    organization: OrganizationId,
+    id: DatabaseId,
+    change: impl FnOnce(&mut Database) -> Option<T> + Send + 'static,
+) -> Result<Option<T>> {
     db.write("saving the database", move |db| {
-        let changed = db.execute(
-            "UPDATE databases SET name = ?2, settings = ?3, store_id = ?4, backup_options = ?5, updated_at = ?6 WHERE id = ?1",
-            params![
-                database.id.to_string(),
-                database.name,
-                row::to_json(&database.settings)?,
-                database.store_id.to_string(),
-                row::to_json(&database.backup_options)?,
-                database.updated_at.0,
-            ],
-        )?;
-        if changed == 0 { Err(missing(database.id).into()) } else { Ok(()) }
+        let mut database = read_one(db, organization, id)?;
+        let changed = change(&mut database);
+        if changed.is_some() {
+            update_row(db, &database)?;
+        }
+        Ok(changed)
     })
     .await
+}
+
+fn update_row(db: &Transaction<'_>, database: &Database) -> Outcome<()> {
+    let changed = db.execute(
+        "UPDATE databases SET name = ?2, settings = ?3, store_id = ?4, backup_options = ?5, updated_at = ?6 WHERE id = ?1",
+        params![
+            database.id.to_string(),
+            database.name,
+            row::to_json(&database.settings)?,
+            database.store_id.to_string(),
+            row::to_json(&database.backup_options)?,
+            database.updated_at.0,
+        ],
+    )?;
+    if changed == 0 { Err(missing(database.id).into()) } else { Ok(()) }
 }
 
 /// Forgets the database; its backups stay.
@@ -84,11 +104,12 @@ pub async fn delete(db: &Db, organization: OrganizationId, id: DatabaseId) -> Re
 }
 
 pub async fn get(db: &Db, organization: OrganizationId, id: DatabaseId) -> Result<Database> {
-    db.read("reading the database", move |db| {
-        let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE projects.organization_id = ?1 AND databases.id = ?2");
-        query::first(db, &sql, &[text(organization), text(id)], read)?.ok_or_else(|| missing(id).into())
-    })
-    .await
+    db.read("reading the database", move |db| read_one(db, organization, id)).await
+}
+
+fn read_one(db: &Connection, organization: OrganizationId, id: DatabaseId) -> Outcome<Database> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE projects.organization_id = ?1 AND databases.id = ?2");
+    query::first(db, &sql, &[text(organization), text(id)], read)?.ok_or_else(|| missing(id).into())
 }
 
 pub async fn find_by_name(db: &Db, organization: OrganizationId, name: &str) -> Result<Option<Database>> {

@@ -32,6 +32,7 @@ pub mod backup;
 pub mod databases;
 pub mod jobs;
 pub mod keys;
+mod learned;
 pub mod manifests;
 pub mod queue;
 pub mod rebuild;

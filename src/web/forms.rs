@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::extract::Form;
-use crate::domain::fields::{Field, FieldKind};
+use crate::{
+    domain::fields::{Field, FieldKind},
+    engines::network::fields::tls_meaning,
+};
 
 /// One field as a template draws it, see `parts/field.html`.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +25,12 @@ pub struct FormField {
     pub optional: bool,
     pub min: i64,
     pub max: i64,
-    /// A secret that is stored: leaving the field blank keeps it.
-    pub stored: bool,
+    /// Says of a secret that is known where it comes from: leaving the field blank keeps it. Empty when none is known.
+    pub kept: &'static str,
+    /// Heading it stands under; empty among the main fields.
+    pub section: &'static str,
+    /// It has another value than a form that nobody touched.
+    pub changed: bool,
     pub problem: Option<String>,
 }
 
@@ -45,7 +52,9 @@ fn draw_one(prefix: &str, field: &Field, values: &Map<String, Value>, stored: &[
         // A stored secret need not be typed again.
         required: field.required && !stored,
         optional: !field.required && field.default.is_empty(),
-        stored,
+        kept: if stored { "unchanged" } else { "" },
+        section: field.section,
+        changed: stored || (!field.is_secret() && !field.is_same(values, &Map::new())),
         problem: problems.iter().find(|problem| problem.0 == field.name).map(|problem| problem.1.clone()),
         control: "text",
         ..FormField::default()
@@ -64,6 +73,39 @@ fn draw_one(prefix: &str, field: &Field, values: &Map<String, Value>, stored: &[
         FieldKind::Lines | FieldKind::List => (drawn.control, drawn.value) = ("lines", value),
     }
     drawn
+}
+
+/// Fields under one heading, folded away until they matter.
+pub struct Section {
+    pub title: &'static str,
+    /// What its first field says, which decides whether the others matter.
+    pub state: String,
+    pub open: bool,
+    pub fields: Vec<FormField>,
+}
+
+/// The main fields, and the others by their headings in order.
+pub fn by_section(fields: Vec<FormField>) -> (Vec<FormField>, Vec<Section>) {
+    let (main, others): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| field.section.is_empty());
+    let mut sections: Vec<Section> = Vec::new();
+    for field in others {
+        let open = field.changed || field.problem.is_some();
+        match sections.iter_mut().find(|section| section.title == field.section) {
+            Some(section) => {
+                section.open |= open;
+                section.fields.push(field);
+            }
+            None => {
+                let state = match field.value.as_str() {
+                    "" | "none" => "off".to_owned(),
+                    mode if field.control == "select" && !tls_meaning(mode).is_empty() => format!("{mode}: {}", tls_meaning(mode)),
+                    value => value.to_owned(),
+                };
+                sections.push(Section { title: field.section, state, open, fields: vec![field] });
+            }
+        }
+    }
+    (main, sections)
 }
 
 /// The settings that a form holds for these fields, not yet validated. A blank secret is left out: it stays as it is.
@@ -133,7 +175,7 @@ mod tests {
         let values = json!({"host": "db", "password": "must not be shown"});
         let drawn = draw("settings.", FIELDS, values.as_object().unwrap(), &["password"], &[("host".into(), "is odd".into())]);
         let password = drawn.iter().find(|field| field.name == "settings.password").unwrap();
-        assert_eq!((password.value.as_str(), password.stored, password.required), ("", true, false));
+        assert_eq!((password.value.as_str(), password.kept, password.required), ("", "unchanged", false));
         assert_eq!(drawn[0].problem.as_deref(), Some("is odd"));
         assert!(drawn[3].checked, "the default of a switch shows");
         assert!(!read("settings.", FIELDS, &form(&[("password", "")])).contains_key("password"));

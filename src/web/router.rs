@@ -110,7 +110,7 @@ fn pages() -> Table {
     vec![
         ("/", vec![(Method::GET, get(system::dashboard::page))]),
         ("/databases", vec![(Method::GET, get(databases::list::page)), (Method::POST, post(databases::create::submit))]),
-        ("/databases/new", vec![(Method::GET, get(databases::create::page))]),
+        ("/databases/new", vec![(Method::GET, get(databases::create::page)), (Method::POST, post(databases::create::from_url))]),
         ("/databases/test", vec![(Method::POST, post(databases::test_connection::form_part))]),
         ("/databases/{id}", vec![(Method::GET, get(databases::show::page)), (Method::POST, post(databases::update::submit))]),
         ("/databases/{id}/edit", vec![(Method::GET, get(databases::update::page))]),

@@ -131,7 +131,7 @@ async fn show(ctx: &Arc<Ctx>, folder: &std::path::Path) -> Result<()> {
 fn input(file: &std::path::Path) -> DatabaseInput {
     let mut settings: Settings = Map::new();
     settings.insert("path".into(), Value::String(file.display().to_string()));
-    DatabaseInput { name: "shop".into(), engine: "sqlite".into(), settings, store_id: None, backup_options: None }
+    DatabaseInput { name: "shop".into(), engine: "sqlite".into(), settings, ..DatabaseInput::default() }
 }
 
 async fn back_up(ctx: &Arc<Ctx>, actor: &Actor, database: DatabaseId) -> Result<Backup> {

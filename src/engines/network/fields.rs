@@ -8,6 +8,18 @@ use crate::domain::fields::{
 /// As libpq orders them: each checks more than the one before.
 pub const TLS_MODES: &[&str] = &["off", "prefer", "require", "verify-ca", "verify-full"];
 
+/// What a mode comes to, in a few words.
+pub fn tls_meaning(mode: &str) -> &'static str {
+    match mode {
+        "off" => "not encrypted",
+        "prefer" => "encrypted where the server can, not verified",
+        "require" => "encrypted, server not verified",
+        "verify-ca" => "encrypted, certificate verified",
+        "verify-full" => "encrypted, certificate and name verified",
+        _ => "",
+    }
+}
+
 const TLS: &str = "TLS";
 const SSH: &str = "SSH tunnel";
 const PROXY: &str = "Proxy";

@@ -40,7 +40,9 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     let settings = databases::open_settings(ctx, &database)?;
     // Links may lead elsewhere since the database was configured.
     databases::refuse_own_files(ctx, engines::find(&database.engine)?, &settings)?;
-    perform(ctx, organization, &settings, backup, run).await
+    let performed = perform(ctx, organization, &settings, backup, run).await;
+    databases::keep_learned(ctx, organization, database.id, &settings, run).await;
+    performed
 }
 
 /// Takes a safety backup of the target in `settings` before a restore overwrites it, inside the restore's own job. It

@@ -7,13 +7,14 @@ use crate::{
     db,
     domain::{
         artifact::TableCount,
+        database::{Database, Settings},
         ids::{BackupId, OrganizationId},
         job::{Job, JobStatus},
         restore::{Restore, RestoreMode, RestoreStatus},
         run::Run,
         time::Moment,
     },
-    engines::{self, DumpSource, RestoreRequest},
+    engines::{self, DumpSource, RestoreOutcome, RestoreRequest},
     error::{Error, Kind, Result},
     services::{Ctx, backup, databases, jobs, stores},
 };
@@ -38,25 +39,9 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
         restore.source_label, restore.target_label, restore.plan.mode, restore.plan.content
     ));
 
-    let (source, expected) = open_source(ctx, organization, &restore).await?;
-    if restore.plan.safety_backup && restore.plan.mode != RestoreMode::New {
-        run.info("taking a safety backup of the target first");
-        let safety = backup::execute::safety(ctx, organization, &database, &settings, job, run)
-            .await
-            .map_err(|error| if error.is_cancelled() { error } else { safety_failed(error) })?;
-        db::restores::set_safety_backup(&ctx.db, id, safety).await?;
-        restore.safety_backup_id = Some(safety);
-        run.info(format!("to get back to how it was, restore backup {safety}"));
-    }
-    let request = RestoreRequest { settings: &settings, plan: &restore.plan, source: source.as_ref(), expected: &expected };
-    let outcome = engine.restore(request, run).await.map_err(|error| match restore.safety_backup_id {
-        Some(safety) if !error.is_cancelled() => {
-            let way_back = way_back(safety);
-            let hint = error.hint.clone().map_or(way_back.clone(), |hint| format!("{hint}; {way_back}"));
-            error.hint(hint)
-        }
-        _ => error,
-    })?;
+    let restored = carry_out(ctx, organization, job, &database, &settings, &mut restore, run).await;
+    databases::keep_learned(ctx, organization, database.id, &settings, run).await;
+    let outcome = restored?;
     for warning in &outcome.warnings {
         run.warn(warning);
     }
@@ -74,6 +59,39 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
         Some(upload) => upload::discard(ctx, upload).await,
         None => Ok(()),
     }
+}
+
+/// The safety backup where one is wanted, then the restore itself.
+async fn carry_out(
+    ctx: &Arc<Ctx>,
+    organization: OrganizationId,
+    job: &Job,
+    database: &Database,
+    settings: &Settings,
+    restore: &mut Restore,
+    run: &Run,
+) -> Result<RestoreOutcome> {
+    let id = restore.id;
+    let engine = engines::find(&database.engine)?;
+    let (source, expected) = open_source(ctx, organization, restore).await?;
+    if restore.plan.safety_backup && restore.plan.mode != RestoreMode::New {
+        run.info("taking a safety backup of the target first");
+        let safety = backup::execute::safety(ctx, organization, database, settings, job, run)
+            .await
+            .map_err(|error| if error.is_cancelled() { error } else { safety_failed(error) })?;
+        db::restores::set_safety_backup(&ctx.db, id, safety).await?;
+        restore.safety_backup_id = Some(safety);
+        run.info(format!("to get back to how it was, restore backup {safety}"));
+    }
+    let request = RestoreRequest { settings, plan: &restore.plan, source: source.as_ref(), expected: &expected };
+    engine.restore(request, run).await.map_err(|error| match restore.safety_backup_id {
+        Some(safety) if !error.is_cancelled() => {
+            let way_back = way_back(safety);
+            let hint = error.hint.clone().map_or(way_back.clone(), |hint| format!("{hint}; {way_back}"));
+            error.hint(hint)
+        }
+        _ => error,
+    })
 }
 
 /// At start: ends restores whose job never came into the queue. Those of interrupted jobs are settled with their job.

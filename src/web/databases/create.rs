@@ -17,7 +17,7 @@ use crate::{
     },
     web::{
         envelope::{self, Envelope},
-        error::{Failure, status},
+        error::{Failure, message, status},
         extract::{Body, Form, Query, User},
         html::{Layout, render},
     },
@@ -45,6 +45,24 @@ pub async fn page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, Query
     user.require(Permission::Configure)?;
     let form = DatabaseForm::blank(&ctx, &user, choice.engine.as_deref()).await?;
     Ok(render(&ctx, &form::Page::new(layout.titled("Add a database"), form))?.into_response())
+}
+
+/// POST /databases/new: the form, filled from a connection URL. What cannot be read is told without repeating it.
+pub async fn from_url(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, form: Form) -> Result<Response, Failure> {
+    user.require(Permission::Configure)?;
+    let layout = layout.titled("Add a database");
+    match databases::draft::draft(&ctx, &user, form.text("url")) {
+        Ok(draft) => {
+            let shown = DatabaseForm::drafted(&ctx, &user, draft).await?;
+            Ok(render(&ctx, &form::Page::new(layout, shown))?.into_response())
+        }
+        Err(error) => {
+            let mut shown = DatabaseForm::blank(&ctx, &user, Some(form.text("engine")).filter(|engine| !engine.is_empty())).await?;
+            shown.url_problem = Some((message(&error), error.hint.clone()));
+            // htmx shows an error only when it is told that it may.
+            Ok((status(&error), [("x-fragment", "form")], render(&ctx, &form::Page::new(layout, shown))?).into_response())
+        }
+    }
 }
 
 /// POST /databases

@@ -14,19 +14,23 @@ use crate::{
     error::{Error, Result},
     services::{
         Ctx,
-        databases::{DatabaseInput, DatabaseView},
+        databases::{
+            DatabaseInput, DatabaseView,
+            draft::{self, Draft},
+        },
         stores::{self, StoreView},
     },
     web::{
         error::message,
         extract::Form,
-        forms::{self, FormField},
+        forms::{self, FormField, Section},
         html::Layout,
     },
 };
 
 const SETTINGS: &str = "settings.";
 const OPTIONS: &str = "options.";
+const DRAFT: &str = "draft";
 
 /// Offered besides the one that is set.
 const COMPRESSIONS: &[(&str, &str)] = &[
@@ -45,6 +49,11 @@ pub struct DatabaseForm {
     pub engine: &'static EngineInfo,
     pub engines: Vec<&'static EngineInfo>,
     pub connection: Vec<FormField>,
+    pub sections: Vec<Section>,
+    /// What the form was filled with from a URL, sealed.
+    pub draft: String,
+    /// What was wrong with the URL.
+    pub url_problem: Option<(String, Option<String>)>,
     pub options: Vec<FormField>,
     pub compressions: Vec<(String, String)>,
     pub compression: String,
@@ -75,6 +84,7 @@ struct Filled<'a> {
     name: String,
     settings: Map<String, Value>,
     secrets_set: Vec<&'static str>,
+    draft: String,
     options: BackupOptions,
     store_id: StoreId,
     error: Option<&'a Error>,
@@ -89,11 +99,28 @@ impl DatabaseForm {
             name: String::new(),
             settings: Map::new(),
             secrets_set: Vec::new(),
+            draft: String::new(),
             options: BackupOptions::default(),
             store_id: StoreId::LOCAL,
             error: None,
         };
         Self::draw(ctx, actor, engine.unwrap_or(first), filled).await
+    }
+
+    /// The form of a new database, filled from a connection URL.
+    pub async fn drafted(ctx: &Ctx, actor: &Actor, draft: Draft) -> Result<Self> {
+        let target = draft.settings.get(draft.engine.target_field).and_then(Value::as_str).unwrap_or_default();
+        let filled = Filled {
+            id: None,
+            name: target.rsplit('/').next().unwrap_or_default().to_owned(),
+            draft: if draft.secrets_set.is_empty() { String::new() } else { draft.sealed },
+            settings: draft.settings,
+            secrets_set: draft.secrets_set,
+            options: BackupOptions::default(),
+            store_id: StoreId::LOCAL,
+            error: None,
+        };
+        Self::draw(ctx, actor, draft.engine.id, filled).await
     }
 
     /// The form of a stored database.
@@ -103,6 +130,7 @@ impl DatabaseForm {
             name: database.name,
             settings: database.settings,
             secrets_set: database.secrets_set,
+            draft: String::new(),
             options: database.backup_options,
             store_id: database.store_id,
             error: None,
@@ -112,12 +140,20 @@ impl DatabaseForm {
 
     /// The form as it was sent, with what was wrong. Secrets are not sent back.
     pub async fn typed(ctx: &Ctx, actor: &Actor, form: &Form, database: Option<DatabaseView>, error: &Error) -> Result<Self> {
-        let info = engines::find(form.text("engine"))?.info();
+        let engine = engines::find(form.text("engine"))?;
+        let info = engine.info();
+        let draft = form.text(DRAFT);
+        let secrets_set = match &database {
+            Some(database) => database.secrets_set.clone(),
+            None if draft.is_empty() => Vec::new(),
+            None => draft::secrets_in(ctx, actor, engine, draft),
+        };
         let filled = Filled {
             id: database.as_ref().map(|database| database.id),
             name: form.text("name").to_owned(),
             settings: forms::read(SETTINGS, info.connection, form),
-            secrets_set: database.as_ref().map(|database| database.secrets_set.clone()).unwrap_or_default(),
+            draft: if secrets_set.is_empty() { String::new() } else { draft.to_owned() },
+            secrets_set,
             options: read_options(info, form).unwrap_or_default(),
             store_id: form.parse("store")?.unwrap_or(StoreId::LOCAL),
             error: Some(error),
@@ -138,6 +174,11 @@ impl DatabaseForm {
         if compressions.iter().all(|offered| offered.0 != set) {
             compressions.push((set.clone(), set.clone()));
         }
+        let mut fields = forms::draw(SETTINGS, info.connection, &filled.settings, &filled.secrets_set, problems);
+        if !filled.draft.is_empty() {
+            fields.iter_mut().filter(|field| !field.kept.is_empty()).for_each(|field| field.kept = "from the URL");
+        }
+        let (connection, sections) = forms::by_section(fields);
         let name = Field::new("name", "Name", crate::domain::fields::FieldKind::Text)
             .required()
             .help("How it is called here and in file names. Up to 100 characters.");
@@ -147,7 +188,10 @@ impl DatabaseForm {
             name: forms::draw("", &[name], &name_value, &[], problems).swap_remove(0),
             engine: info,
             engines: engines::registry().iter().map(|engine| engine.info()).collect(),
-            connection: forms::draw(SETTINGS, info.connection, &filled.settings, &filled.secrets_set, problems),
+            connection,
+            sections,
+            draft: filled.draft,
+            url_problem: None,
             options: forms::draw(OPTIONS, info.dump_options, &filled.options.engine, &[], &of_options),
             compressions,
             compression: set,
@@ -166,7 +210,9 @@ pub fn read(form: &Form) -> Result<DatabaseInput> {
     Ok(DatabaseInput {
         name: form.text("name").to_owned(),
         engine: info.id.to_owned(),
+        url: None,
         settings: forms::read(SETTINGS, info.connection, form),
+        draft: Some(form.text(DRAFT)).filter(|draft| !draft.is_empty()).map(str::to_owned),
         store_id: form.parse("store")?,
         backup_options: Some(read_options(info, form)?),
     })

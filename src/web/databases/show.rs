@@ -11,10 +11,13 @@ use axum::{
 use crate::{
     domain::{
         backup::Backup,
+        database::Settings,
+        fields::Field,
         filter::BackupFilter,
         ids::DatabaseId,
         page::{Page, PageRequest},
     },
+    engines::network::fields::tls_meaning,
     services::{
         Ctx,
         backup::{self, BackupRequest},
@@ -73,13 +76,40 @@ pub async fn back_up(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<Databas
     Ok(Redirect::to(&format!("/backups/{}", backup.id)))
 }
 
+/// Label and text of what is set otherwise than it would be by itself and does not stand in the address: the main
+/// connection settings, how the way to the server is protected, the dump options.
 fn described(database: &DatabaseView) -> crate::error::Result<Vec<(String, String)>> {
     let info = crate::engines::find(&database.engine)?.info();
-    let connection = info.connection.iter().map(|field| {
-        let secret = database.secrets_set.contains(&field.name).then(|| "set, not shown".to_owned());
-        (field.label, secret.or_else(|| database.settings.get(field.name).map(setting_text)))
+    let is_set = |field: &&Field, values: &Settings| !field.is_same(values, &Settings::new());
+    let text_of = |field: &Field| database.settings.get(field.name).map(setting_text).unwrap_or_default();
+    let secret = |field: &&Field| database.secrets_set.contains(&field.name);
+    let main = info.connection.iter().filter(|field| field.section.is_empty());
+    let main = main.filter(|field| secret(field) || is_set(field, &database.settings)).filter_map(|field| {
+        let text = if field.is_secret() { "set, not shown".to_owned() } else { text_of(field) };
+        (!database.address.contains(&text)).then(|| (field.label.to_owned(), text))
     });
-    let options = info.dump_options.iter().map(|field| (field.label, database.backup_options.engine.get(field.name).map(setting_text)));
-    let set = connection.chain(options).filter_map(|(label, text)| Some((label.to_owned(), text?)));
-    Ok(set.filter(|(_, text)| !text.is_empty() && text != "no" && *text != database.address).collect())
+    let options = &database.backup_options.engine;
+    let dump = info.dump_options.iter().filter(|field| is_set(field, options));
+    let dump = dump.map(|field| (field.label.to_owned(), options.get(field.name).map(setting_text).unwrap_or_default()));
+    Ok(main.chain(way(database)).chain(dump).collect())
+}
+
+/// How the server is reached: TLS, an SSH tunnel, a proxy. Empty for an engine without a server.
+fn way(database: &DatabaseView) -> Vec<(String, String)> {
+    let text = |name: &str| database.settings.get(name).map(setting_text).filter(|text| !text.is_empty());
+    let mut rows = Vec::new();
+    if let Some(mode) = text("tlsMode") {
+        rows.push(("TLS".to_owned(), format!("{mode}: {}", tls_meaning(&mode))));
+    }
+    if let Some(host) = text("sshHost") {
+        let user = text("sshUser").map(|user| format!("{user}@")).unwrap_or_default();
+        let port = text("sshPort").filter(|port| port != "22").map(|port| format!(":{port}")).unwrap_or_default();
+        rows.push(("SSH tunnel".to_owned(), format!("through {user}{host}{port}")));
+        rows.push(("SSH host key".to_owned(), text("sshHostKey").unwrap_or_else(|| "kept at the first connection".to_owned())));
+    }
+    if let Some(kind) = text("proxyType").filter(|kind| kind != "none") {
+        let port = text("proxyPort").map(|port| format!(":{port}")).unwrap_or_default();
+        rows.push(("Proxy".to_owned(), format!("{kind} {}{port}", text("proxyHost").unwrap_or_default())));
+    }
+    rows
 }

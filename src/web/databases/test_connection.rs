@@ -7,11 +7,11 @@ use axum::{extract::State, response::Html};
 
 use super::form;
 use crate::{
-    domain::{database::Probe, ids::DatabaseId, permissions::Permission},
+    domain::{database::AccountFacts, ids::DatabaseId, permissions::Permission, time::Moment},
     error::Error,
     services::{
         Ctx,
-        databases::{self, DatabaseInput},
+        databases::{self, DatabaseInput, Tested},
     },
     web::{
         envelope::{self, Envelope},
@@ -26,20 +26,36 @@ use crate::{
 #[derive(Template)]
 #[template(path = "parts/probe.html")]
 struct Outcome {
-    outcome: Result<Probe, Error>,
+    outcome: Result<Tested, Error>,
+    /// Of a stored database: what was learned is kept already.
+    stored: bool,
+}
+
+impl Outcome {
+    /// The probe's warnings but those of the account, which has a place of its own.
+    fn warnings<'a>(&self, tested: &'a Tested) -> Vec<&'a String> {
+        let of_account = tested.probe.account.as_ref().map(AccountFacts::warnings).unwrap_or_default();
+        tested.probe.warnings.iter().filter(|warning| !of_account.contains(warning)).collect()
+    }
+
+    /// True when a certificate ends within a month.
+    fn ends_soon(&self, expires_at: &Moment) -> bool {
+        const MONTH: i64 = 30 * 24 * 60 * 60 * 1000;
+        expires_at.0 - Moment::now().0 < MONTH
+    }
 }
 
 /// Connects to a configured database and looks around; changes nothing.
 #[utoipa::path(post, path = "/api/databases/{id}/test-connection", tag = "databases", params(("id" = DatabaseId, Path)),
-    responses((status = 200, body = Envelope<Probe>)))]
-pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Envelope<Probe>, Failure> {
+    responses((status = 200, body = Envelope<Tested>)))]
+pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Envelope<Tested>, Failure> {
     Ok(envelope::ok(databases::test(&ctx, &user, id).await?))
 }
 
 /// Connects with settings that are not stored.
 #[utoipa::path(post, path = "/api/databases/test-connection", tag = "databases", request_body = DatabaseInput,
-    responses((status = 200, body = Envelope<Probe>)))]
-pub async fn api_unsaved(State(ctx): State<Arc<Ctx>>, user: User, Body(input): Body<DatabaseInput>) -> Result<Envelope<Probe>, Failure> {
+    responses((status = 200, body = Envelope<Tested>)))]
+pub async fn api_unsaved(State(ctx): State<Arc<Ctx>>, user: User, Body(input): Body<DatabaseInput>) -> Result<Envelope<Tested>, Failure> {
     Ok(envelope::ok(databases::test_input(&ctx, &user, input, None).await?))
 }
 
@@ -51,12 +67,12 @@ pub async fn form_part(State(ctx): State<Arc<Ctx>>, user: User, form: Form) -> R
         Ok(input) => databases::test_input(&ctx, &user, input, existing).await,
         Err(error) => Err(error),
     };
-    Ok(render(&ctx, &Outcome { outcome })?)
+    Ok(render(&ctx, &Outcome { outcome, stored: false })?)
 }
 
 /// POST /databases/{id}/test: the button on the database's page.
 pub async fn stored_part(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Html<String>, Failure> {
     user.require(Permission::RunBackups)?;
     let outcome = databases::test(&ctx, &user, id).await;
-    Ok(render(&ctx, &Outcome { outcome })?)
+    Ok(render(&ctx, &Outcome { outcome, stored: true })?)
 }

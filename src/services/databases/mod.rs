@@ -1,42 +1,54 @@
 //! Configured databases: add, change, remove, test.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use super::{Ctx, audit, secrets};
+use super::{Ctx, audit, learned, secrets};
 use crate::{
     db,
     domain::{
         backup::{Backup, BackupOptions, BackupStatus},
-        database::{Database, Probe, Settings},
+        database::{Database, Settings},
         fields::validate,
         filter::DatabaseFilter,
         ids::{BackupId, DatabaseId, OrganizationId, ProjectId, StoreId},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
-        run::{Learned, Run, Silent},
+        run::Run,
         time::Moment,
     },
     engines::{self, Engine},
-    error::{Error, Kind, Result},
+    error::{Error, Result},
 };
 
+pub mod draft;
+mod test;
+
+pub use test::{Tested, test, test_input};
+
 /// A database as a person or a program describes it. A secret setting that is absent in an update stays as it is.
-#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DatabaseInput {
     pub name: String,
+    /// May be left out where `url` says it.
+    #[serde(default)]
     #[schema(example = "postgresql")]
     pub engine: String,
+    /// The connection as a URL, such as `postgresql://user:password@host:5432/name?sslmode=verify-full`. It is taken apart into
+    /// settings and not kept; what `settings` says too goes before it.
+    #[serde(default)]
+    #[schema(example = "postgresql://app:secret@db.internal/shop?sslmode=require")]
+    pub url: Option<String>,
     /// The engine's connection fields, see `/api/engines`.
+    #[serde(default)]
     #[schema(value_type = Object)]
     pub settings: Settings,
+    /// What a form was filled with from a URL, sealed, see [`draft`]: secrets that the form leaves blank are taken from it.
+    #[serde(skip)]
+    pub draft: Option<String>,
     #[serde(default)]
     pub store_id: Option<StoreId>,
     #[serde(default)]
@@ -110,13 +122,13 @@ pub async fn get(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<DatabaseVie
 pub async fn create(ctx: &Ctx, actor: &Actor, input: DatabaseInput) -> Result<DatabaseView> {
     actor.require(Permission::Configure)?;
     let id = DatabaseId::new();
-    let checked = check(ctx, actor, &input, None, None).await?;
+    let checked = check(ctx, actor, input, None).await?;
     let now = Moment::now();
     let database = Database {
         id,
         project_id: ProjectId::DEFAULT,
         name: checked.name,
-        engine: input.engine,
+        engine: checked.engine.info().id.to_owned(),
         settings: secrets::seal(&ctx.keys.current(), &purpose(id), checked.engine.info().connection, checked.settings),
         store_id: checked.store_id,
         backup_options: checked.backup_options,
@@ -132,11 +144,7 @@ pub async fn create(ctx: &Ctx, actor: &Actor, input: DatabaseInput) -> Result<Da
 pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInput) -> Result<DatabaseView> {
     actor.require(Permission::Configure)?;
     let old = db::databases::get(&ctx.db, actor.organization_id, id).await?;
-    if old.engine != input.engine {
-        return Err(Error::validation(format!("the engine of '{}' cannot be changed", old.name)).hint("add a new database instead"));
-    }
-    let old_settings = open_settings(ctx, &old)?;
-    let checked = check(ctx, actor, &input, Some((id, &old_settings)), Some(&old)).await?;
+    let checked = check(ctx, actor, input, Some(&old)).await?;
     let database = Database {
         name: checked.name,
         settings: secrets::seal(&ctx.keys.current(), &purpose(id), checked.engine.info().connection, checked.settings),
@@ -156,30 +164,6 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<()> {
     let database = db::databases::get(&ctx.db, actor.organization_id, id).await?;
     db::databases::delete(&ctx.db, actor.organization_id, id).await?;
     audit::record(ctx, actor, "database.delete", id, json!({ "name": database.name })).await
-}
-
-/// Connects to a configured database and looks around.
-pub async fn test(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<Probe> {
-    actor.require(Permission::RunBackups)?;
-    let database = db::databases::get(&ctx.db, actor.organization_id, id).await?;
-    let settings = open_settings(ctx, &database)?;
-    probe(ctx, engines::find(&database.engine)?, &settings).await
-}
-
-/// Connects with settings that are not stored yet. With `existing`, absent secrets are taken from that database.
-pub async fn test_input(ctx: &Ctx, actor: &Actor, input: DatabaseInput, existing: Option<DatabaseId>) -> Result<Probe> {
-    actor.require(Permission::Configure)?;
-    let engine = engines::find(&input.engine)?;
-    let old = match existing {
-        Some(id) => {
-            let old = db::databases::get(&ctx.db, actor.organization_id, id).await?;
-            if old.engine == input.engine { open_settings(ctx, &old)? } else { Settings::new() }
-        }
-        None => Settings::new(),
-    };
-    let settings = secrets::merge(engine.info().connection, input.settings, &old)?;
-    refuse_own_files(ctx, engine, &settings)?;
-    probe(ctx, engine, &settings).await
 }
 
 /// The connection settings with secrets in clear.
@@ -252,23 +236,21 @@ struct Checked {
     backup_options: BackupOptions,
 }
 
-async fn check(
-    ctx: &Ctx,
-    actor: &Actor,
-    input: &DatabaseInput,
-    old: Option<(DatabaseId, &Settings)>,
-    before: Option<&Database>,
-) -> Result<Checked> {
+/// Checks an input against the engine, over what is stored. Errors with every field that is not valid.
+async fn check(ctx: &Ctx, actor: &Actor, input: DatabaseInput, before: Option<&Database>) -> Result<Checked> {
     let name = input.name.trim().to_owned();
     let mut problems = Vec::new();
     if !is_name(&name) {
         problems.push(("name".to_owned(), NAME_RULE.to_owned()));
     }
-    let engine = engines::find(&input.engine)?;
-    let empty = Settings::new();
-    let merged = secrets::merge(engine.info().connection, input.settings.clone(), old.map_or(&empty, |old| old.1));
-    let mut backup_options = match (&input.backup_options, before) {
-        (Some(options), _) => options.clone(),
+    let (engine, settings) = described(&input)?;
+    if let Some(before) = before.filter(|before| before.engine != engine.info().id) {
+        return Err(Error::validation(format!("the engine of '{}' cannot be changed", before.name)).hint("add a new database instead"));
+    }
+    let known = known_settings(ctx, actor, engine, before, input.draft.as_deref())?;
+    let merged = secrets::merge(engine.info().connection, settings, &known);
+    let mut backup_options = match (input.backup_options, before) {
+        (Some(options), _) => options,
         (None, Some(before)) => before.backup_options.clone(),
         (None, None) => super::system::default_backup_options(ctx).await?,
     };
@@ -287,7 +269,7 @@ async fn check(
         return Err(Error::validation("some settings are not valid").fields(problems));
     }
     if let Some(other) = db::databases::find_by_name(&ctx.db, actor.organization_id, &name).await?
-        && old.is_none_or(|old| old.0 != other.id)
+        && before.is_none_or(|before| before.id != other.id)
     {
         return Err(Error::conflict(format!("there already is a database named '{name}'")).hint("choose another name"));
     }
@@ -297,27 +279,42 @@ async fn check(
     Ok(Checked { name, engine, settings, store_id, backup_options })
 }
 
-async fn probe(ctx: &Ctx, engine: &'static dyn Engine, settings: &Settings) -> Result<Probe> {
-    let scratch = tempfile::Builder::new()
-        .prefix("probe-")
-        .tempdir_in(private_dir(ctx).await?)
-        .map_err(|cause| Error::new(Kind::Storage, "making a temporary folder").source(cause))?;
-    let run = Run {
-        cancel: CancellationToken::new(),
-        observer: Arc::new(Silent),
-        scratch: scratch.path().to_owned(),
-        tool_dirs: ctx.config.tool_dirs(),
-        learned: Learned::default(),
+/// The engine and the settings that an input names, by its URL, by its fields, or by both: a field that is not blank goes
+/// before the URL. Not validated yet.
+fn described(input: &DatabaseInput) -> Result<(&'static dyn Engine, Settings)> {
+    let Some(url) = input.url.as_deref().map(str::trim).filter(|url| !url.is_empty()) else {
+        return match input.engine.as_str() {
+            "" => Err(Error::validation("some settings are not valid").fields(vec![("engine".into(), "is required".into())])),
+            engine => Ok((engines::find(engine)?, input.settings.clone())),
+        };
     };
-    engine.probe(settings, &run).await
+    let wrong = |error: Error| {
+        let said = vec![("url".to_owned(), error.context.clone())];
+        error.fields(said)
+    };
+    let (engine, mut settings) = engines::from_url(url).map_err(wrong)?;
+    let id = engine.info().id;
+    if !input.engine.is_empty() && input.engine != id {
+        return Err(wrong(Error::validation(format!("the URL is one of {id}, and the engine is {}", input.engine))));
+    }
+    let blank = |value: &Value| value.is_null() || value.as_str() == Some("");
+    settings.extend(input.settings.iter().filter(|(_, value)| !blank(value)).map(|(name, value)| (name.clone(), value.clone())));
+    Ok((engine, settings))
 }
 
-/// The scratch root, made private when it is not there.
-async fn private_dir(ctx: &Ctx) -> Result<PathBuf> {
-    let path = ctx.scratch_root();
-    let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).await;
-    made.map_err(|cause| Error::new(Kind::Storage, format!("making {}", path.display())).source(cause))?;
-    Ok(path)
+/// What is known of a connection, secrets in clear, before an input is laid over it: a stored database's settings, or those
+/// of a draft.
+fn known_settings(ctx: &Ctx, actor: &Actor, engine: &dyn Engine, before: Option<&Database>, draft: Option<&str>) -> Result<Settings> {
+    match (before, draft) {
+        (Some(before), _) if before.engine == engine.info().id => open_settings(ctx, before),
+        (None, Some(draft)) => draft::open(ctx, actor, engine, draft),
+        _ => Ok(Settings::new()),
+    }
+}
+
+/// Keeps what a job's run learned of its database's connection.
+pub(super) async fn keep_learned(ctx: &Ctx, organization: OrganizationId, id: DatabaseId, used: &Settings, run: &Run) {
+    learned::keep(ctx, &Actor { organization_id: organization, ..Actor::system() }, id, used, run).await;
 }
 
 async fn view(ctx: &Ctx, organization: OrganizationId, database: Database) -> Result<DatabaseView> {
