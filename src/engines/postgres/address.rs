@@ -1,12 +1,11 @@
 //! Where a PostgreSQL database is and who asks, as the settings say it.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
-use percent_encoding::percent_decode_str;
-use url::Url;
-
+use super::info;
 use crate::{
     domain::{database::Settings, fields::SettingsExt, secret::Secret},
+    engines::network::url::{self, Alias, Dialect},
     error::{Error, Result},
 };
 
@@ -72,50 +71,24 @@ impl fmt::Display for Address {
     }
 }
 
-/// Settings from a `postgresql://user:password@host:port/database` URL. As in libpq, `host`, `port`, `user`, `password`,
-/// `dbname`, `connect_timeout` and `sslmode` may stand in its query; anything else is refused.
-pub fn settings_from_url(url: &Url) -> Result<Settings> {
-    let decode = |what: &str, text: &str| {
-        percent_decode_str(text)
-            .decode_utf8()
-            .map(|text| text.into_owned())
-            .map_err(|_| Error::validation(format!("the {what} in the database URL is not UTF-8")))
-    };
-    let mut found = HashMap::new();
-    let mut set = |name: &'static str, value: String| {
-        if !value.is_empty() {
-            found.insert(name, value);
-        }
-    };
-    set("host", decode("host", url.host_str().unwrap_or_default().trim_matches(['[', ']']))?);
-    set("port", url.port().map(|port| port.to_string()).unwrap_or_default());
-    set("user", decode("user", url.username())?);
-    set("password", decode("password", url.password().unwrap_or_default())?);
-    set("database", decode("database name", url.path().strip_prefix('/').unwrap_or_default())?);
-    for (name, value) in url.query_pairs() {
-        let field = match &*name {
-            "host" => "host",
-            "port" => "port",
-            "user" => "user",
-            "password" => "password",
-            "dbname" => "database",
-            "connect_timeout" => "connectTimeout",
-            "sslmode" if ["disable", "allow", "prefer"].contains(&&*value) => continue,
-            "sslmode" => {
-                return Err(Error::validation(format!("sslmode={value} cannot be honoured: this version opens no TLS connections"))
-                    .hint("use sslmode=prefer on a trusted network, or wait for the version with TLS"));
-            }
-            other => {
-                return Err(Error::validation(format!("the database URL has an unknown parameter '{other}'"))
-                    .hint("use host, port, user, password, dbname, connect_timeout or sslmode"));
-            }
-        };
-        set(field, value.into_owned());
+/// Other names in URLs, besides those that every engine knows. What is left out says nothing of which database is meant, or
+/// (`channel_binding`) cannot be had through a link, which proves the server by its certificate.
+const ALIASES: &[Alias] = &[
+    Alias::new("dbname", "database"),
+    Alias::ignored("application_name"),
+    Alias::ignored("channel_binding"),
+    Alias::ignored("gssencmode"),
+    Alias::ignored("client_encoding"),
+];
+
+/// Settings from a `postgresql://user:password@host:port/database` URL. As in libpq its parameters may name any part, and a
+/// database that is not named has the user's name.
+pub fn settings_from_url(url: &str) -> Result<Settings> {
+    let mut settings = url::settings_from_url(url, &Dialect { fields: info::INFO.connection, aliases: ALIASES, hosts: None })?;
+    if let Some(user) = settings.get("user").cloned() {
+        settings.entry("database").or_insert(user);
     }
-    if let Some(user) = found.get("user").cloned() {
-        found.entry("database").or_insert(user);
-    }
-    Ok(found.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
+    Ok(settings)
 }
 
 #[cfg(test)]
@@ -125,7 +98,7 @@ mod tests {
     use super::*;
 
     fn check(url: &str, expect: Result<serde_json::Value, &str>) {
-        match (settings_from_url(&Url::parse(url).unwrap()), expect) {
+        match (settings_from_url(url), expect) {
             (Ok(settings), Ok(expect)) => assert_eq!(serde_json::Value::Object(settings), expect, "{url}"),
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{url}: {error}"),
             (got, expect) => panic!("{url}: {got:?}, expected {expect:?}"),
@@ -137,11 +110,15 @@ mod tests {
         check("postgresql://app@db/shop", Ok(json!({"user": "app", "host": "db", "database": "shop"})));
         check(
             "postgres://a%40b:p%2Fw%20d@[::1]:6000/%F0%9F%90%98%20x?connect_timeout=3&sslmode=prefer",
-            Ok(json!({"user": "a@b", "password": "p/w d", "host": "::1", "port": "6000", "database": "🐘 x", "connectTimeout": "3"})),
+            Ok(json!({"user": "a@b", "password": "p/w d", "host": "::1", "port": "6000", "database": "🐘 x", "connectTimeout": "3",
+                "tlsMode": "prefer"})),
         );
         check("postgresql:///?user=app&host=/run/pg&dbname=-h", Ok(json!({"user": "app", "host": "/run/pg", "database": "-h"})));
         check("postgresql://app@db", Ok(json!({"user": "app", "host": "db", "database": "app"})));
-        check("postgresql://app@db/shop?sslmode=verify-full", Err("TLS"));
+        check(
+            "postgresql://app@db/shop?sslmode=verify-full&channel_binding=require&sslrootcert=/etc/ca.pem",
+            Ok(json!({"user": "app", "host": "db", "database": "shop", "tlsMode": "verify-full", "tlsCaFile": "/etc/ca.pem"})),
+        );
         check("postgresql://app@db/shop?options=-c%20x", Err("unknown parameter 'options'"));
     }
 

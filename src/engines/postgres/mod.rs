@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use self::{address::Address, connect::Target, dump::PgDump, tools::Places};
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, parse_url};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -58,7 +58,7 @@ impl Engine for Postgres {
     }
 
     fn settings_from_url(&self, url: &str) -> Result<Settings> {
-        address::settings_from_url(&parse_url(url)?)
+        address::settings_from_url(url)
     }
 
     fn address(&self, settings: &Settings) -> String {
