@@ -1,0 +1,40 @@
+//! What every engine must do, through the trait alone. An engine's own part is how to make a database with known rows and
+//! how to look at one without the engine; everything else here runs on every engine of the registry.
+
+use dbsnap::engines::registry;
+
+use self::home::Home;
+
+mod bad_input;
+mod crash;
+mod home;
+mod interrupted;
+mod operations;
+mod postgres;
+mod restores;
+mod round_trip;
+mod sqlite;
+
+/// One for each engine of the registry; for MySQL one for each flavour of server.
+async fn homes() -> Vec<Box<dyn Home>> {
+    let mut homes: Vec<Box<dyn Home>> = Vec::new();
+    for engine in registry() {
+        match engine.info().id {
+            "postgresql" => homes.push(Box::new(postgres::Postgres::shared())),
+            "sqlite" => homes.push(Box::new(sqlite::Sqlite::new())),
+            id => panic!("engine '{id}' has no home to test it in"),
+        }
+    }
+    homes
+}
+
+#[test]
+fn settings_and_options_are_named_in_camel_case_as_the_api_is() {
+    for engine in registry() {
+        let info = engine.info();
+        for field in info.connection.iter().chain(info.dump_options).chain(info.restore_options) {
+            let camel = field.name.starts_with(|c: char| c.is_ascii_lowercase()) && field.name.chars().all(|c| c.is_ascii_alphanumeric());
+            assert!(camel && !field.label.is_empty(), "{}: {}", info.id, field.name);
+        }
+    }
+}
