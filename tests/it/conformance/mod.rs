@@ -9,6 +9,7 @@ mod bad_input;
 mod crash;
 mod home;
 mod interrupted;
+mod mysql;
 mod operations;
 mod postgres;
 mod restores;
@@ -21,6 +22,7 @@ async fn homes() -> Vec<Box<dyn Home>> {
     for engine in registry() {
         match engine.info().id {
             "postgresql" => homes.push(Box::new(postgres::Postgres::shared())),
+            "mysql" => homes.extend(mysql::Mysql::shared()),
             "sqlite" => homes.push(Box::new(sqlite::Sqlite::new())),
             id => panic!("engine '{id}' has no home to test it in"),
         }
