@@ -63,7 +63,11 @@ impl Home for Mysql {
         let fill = format!(
             "INSERT INTO customers WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {CUSTOMERS}) SELECT i, md5(i) FROM n"
         );
-        let depth = if self.server().flavour.is_mariadb() { "SET max_recursive_iterations = 100000" } else { "SET cte_max_recursion_depth = 100000" };
+        let depth = if self.server().flavour.is_mariadb() {
+            "SET max_recursive_iterations = 100000"
+        } else {
+            "SET cte_max_recursion_depth = 100000"
+        };
         let tables = "CREATE TABLE customers (id INT PRIMARY KEY, name TEXT)";
         self.run(&name, &[depth, tables, "CREATE TABLE unsold (a INT)", &fill]).await;
         name
