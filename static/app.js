@@ -76,7 +76,8 @@
       setTimeout(() => button.classList.remove("copied"), 1500);
     } catch {
       // Without permission (or without https) the text next to the button is selected instead.
-      getSelection().selectAllChildren(button.parentElement);
+      const code = button.closest(".code");
+      getSelection().selectAllChildren(code ? code.querySelector("pre") : button.parentElement);
     }
   };
 

@@ -31,7 +31,7 @@ pub const COUNT: usize = 24;
 /// To be appended to an engine's own fields with [`crate::domain::fields::join`].
 pub const FIELDS: [Field; COUNT] = [
     Field::new("connectTimeout", "Connect timeout", Integer { min: 1, max: 600 }).default("10").help("Seconds."),
-    Field::new("tlsMode", "TLS", Choice { of: TLS_MODES })
+    Field::new("tlsMode", "TLS mode", Choice { of: TLS_MODES })
         .default("prefer")
         .section(TLS)
         .help("verify-full proves the server by its certificate and name; verify-ca by its certificate alone; require and prefer encrypt and prove nothing.")
@@ -62,7 +62,7 @@ pub const FIELDS: [Field; COUNT] = [
         .default("15")
         .section(SSH)
         .help("Seconds between signs of life; 0 sends none."),
-    Field::new("proxyType", "Proxy", Choice { of: &["none", "socks5", "http"] }).default("none").section(PROXY).binds_secrets(),
+    Field::new("proxyType", "Proxy type", Choice { of: &["none", "socks5", "http"] }).default("none").section(PROXY).binds_secrets(),
     Field::new("proxyHost", "Proxy host", Text).section(PROXY).binds_secrets(),
     Field::new("proxyPort", "Proxy port", PORT).section(PROXY).binds_secrets(),
     Field::new("proxyUser", "Proxy user", Text).section(PROXY).binds_secrets(),

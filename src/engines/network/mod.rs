@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub mod fields;
+pub mod forbidden;
 pub mod url;
 
 /// How a connection of this kind of server turns to TLS.

@@ -80,7 +80,9 @@ pub async fn back_up(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<Databas
 /// connection settings, how the way to the server is protected, the dump options.
 fn described(database: &DatabaseView) -> crate::error::Result<Vec<(String, String)>> {
     let info = crate::engines::find(&database.engine)?.info();
-    let is_set = |field: &&Field, values: &Settings| !field.is_same(values, &Settings::new());
+    // A switch that is off is as if it had never been touched.
+    let off = |field: &Field, values: &Settings| field.default.is_empty() && values.get(field.name) == Some(&false.into());
+    let is_set = |field: &&Field, values: &Settings| !field.is_same(values, &Settings::new()) && !off(field, values);
     let text_of = |field: &Field| database.settings.get(field.name).map(setting_text).unwrap_or_default();
     let secret = |field: &&Field| database.secrets_set.contains(&field.name);
     let main = info.connection.iter().filter(|field| field.section.is_empty());
