@@ -23,6 +23,7 @@ mod faults;
 mod hello;
 mod info;
 mod inspect;
+mod member;
 mod metadata;
 mod recognise;
 mod restore;
