@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 
 pub const DEFAULT_PORT: u16 = 27017;
 
+/// For hints.
+pub const FORM: &str = "write it as name:27017, 192.0.2.1:27017 or [2001:db8::1]:27017";
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
@@ -17,34 +20,35 @@ pub struct Address {
 impl Address {
     /// Reads `host`, `host:port`, `[::1]` or `[::1]:port`.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::read(text).map_err(|why| Error::validation(format!("the host '{}' cannot be read: {why}", text.trim())).hint(FORM))
+    }
+
+    /// As [`Address::parse`], with an error that does not repeat the text.
+    pub fn read(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let wrong = |why: &str| {
-            Error::validation(format!("the host '{text}' cannot be read: {why}"))
-                .hint("write it as name:27017, 192.0.2.1:27017 or [2001:db8::1]:27017")
-        };
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (host, rest) = rest.split_once(']').ok_or_else(|| wrong("its bracket is not closed"))?;
+                let (host, rest) = rest.split_once(']').ok_or("its bracket is not closed")?;
                 match rest {
                     "" => (host, None),
-                    _ => (host, Some(rest.strip_prefix(':').ok_or_else(|| wrong("its port needs a colon"))?)),
+                    _ => (host, Some(rest.strip_prefix(':').ok_or("its port needs a colon")?)),
                 }
             }
             None if text.matches(':').count() > 1 => (text, None),
             None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
         };
         if host.is_empty() {
-            return Err(wrong("it has no name"));
+            return Err("it has no name");
         }
         if host.contains('/') {
-            return Err(wrong("Unix sockets are not supported"));
+            return Err("Unix sockets are not supported");
         }
         if host.chars().any(|c| c.is_control() || c.is_whitespace() || c == '@') {
-            return Err(wrong("a name has no such characters"));
+            return Err("a name has no such characters");
         }
         let port = match port {
             None => DEFAULT_PORT,
-            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("the port is no number from 1 to 65535"))?,
+            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or("the port is no number from 1 to 65535")?,
         };
         Ok(Self { host: host.to_owned(), port })
     }

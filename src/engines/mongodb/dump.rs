@@ -1,27 +1,164 @@
 //! A dump: an archive of raw documents, read by cursors of one moment.
 
 use async_trait::async_trait;
+use mongodb::bson::Document;
 
-use super::connect::Target;
+use super::{
+    archive::{Header, Listing, MAGIC, TERMINATOR},
+    catalogue::{self, Collection, CollectionKind},
+    connect::{Purpose, Server, Target},
+    metadata::Metadata,
+    moment::{PointInTime, Reading},
+    pack::{Packer, Part},
+    read::{Limits, Query, Reader},
+    roles,
+    select::Selection,
+    server::Facts,
+};
 use crate::{
     domain::{
         artifact::{ArtifactKind, DumpFormat},
         database::Settings,
+        fields::SettingsExt,
         run::Run,
         stream::ByteSender,
     },
     engines::{Dump, DumpFacts},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 /// An open moment of one database, or of all.
 pub struct MongoDump {
+    target: Target,
+    server: Server,
+    collections: Vec<Collection>,
+    reading: Reading,
+    limits: Limits,
+    schema_only: bool,
+    users_and_roles: bool,
+    version: String,
     facts: DumpFacts,
 }
 
 impl MongoDump {
-    pub async fn open(_target: Target, _options: &Settings, _run: &Run) -> Result<Self> {
-        Err(Error::internal("MongoDB is not dumped yet"))
+    pub async fn open(target: Target, options: &Settings, run: &Run) -> Result<Self> {
+        let selection = Selection::new(options, target.database.is_none())?;
+        target.database.as_deref().map_or(Ok(()), catalogue::check_own)?;
+        let server = target.connect(Purpose::Read, run).await?;
+        let databases = match &target.database {
+            Some(database) => vec![database.clone()],
+            None => catalogue::databases(&server, run).await?,
+        };
+        let facts = Facts::read(&server, &databases, run).await?;
+        let mut collections = Vec::new();
+        for database in &databases {
+            collections.extend(catalogue::collections(&server, database, run).await?);
+        }
+        if let (Some(database), true) = (&target.database, collections.is_empty()) {
+            return Err(Error::new(Kind::Database, format!("the database {database} does not exist, or has no collections"))
+                .hint("check its name; MongoDB knows no empty database"));
+        }
+        if let Some(pattern) = selection.unmatched(&collections) {
+            return Err(Error::validation(format!("no collection matches '{pattern}'")).hint("check the option includeCollections"));
+        }
+        collections.retain(|collection| selection.holds(collection));
+        let users_and_roles = options.flag("usersAndRoles");
+        if users_and_roles {
+            roles::check(&server, run).await?;
+        }
+        let schema_only = options.flag("schemaOnly");
+        let wanted = if schema_only { PointInTime::Auto } else { PointInTime::from_option(options.text("pointInTime")) };
+        let mut reading = Reading::open(&server, wanted, if schema_only { &[] } else { &collections }, run).await?;
+        let tables = collections.iter().filter(|collection| collection.kind != CollectionKind::View).count() as u64;
+        let facts = DumpFacts {
+            moment: reading.moment,
+            server_version: facts.server(),
+            tool_version: None,
+            size: facts.size.filter(|_| !schema_only && selection.is_all()),
+            tables: Some(tables),
+            counts: None,
+            warnings: reading.warning.take().into_iter().collect(),
+        };
+        let version = facts.server_version.trim_start_matches("MongoDB ").to_owned();
+        Ok(Self { target, server, collections, reading, limits: Limits::of(options), schema_only, users_and_roles, version, facts })
+    }
+
+    async fn dump(&self, out: ByteSender, run: &Run) -> Result<u64> {
+        let mut packer = Packer::new(out, run);
+        let header = Header {
+            concurrent_collections: 1,
+            server_version: self.version.clone(),
+            tool_version: concat!("dbsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        packer.put(Part::Raw([MAGIC.as_slice(), header.to_bson().as_bytes()].concat())).await?;
+        let accounts = if self.users_and_roles { roles::sources(self.target.database.as_deref()) } else { Vec::new() };
+        for (listing, _) in &accounts {
+            packer.put(Part::Raw(listing.to_bson().into_bytes())).await?;
+        }
+        let mut listed = Vec::new();
+        for collection in &self.collections {
+            let Some(listing) = self.listing(collection, run).await? else {
+                run.info(format!("{collection} is gone since the collections were listed: it is left out"));
+                continue;
+            };
+            packer.put(Part::Raw(listing.to_bson().into_bytes())).await?;
+            listed.push(collection);
+        }
+        packer.put(Part::Raw(TERMINATOR.to_vec())).await?;
+
+        let mut reader = Reader::new(&self.server, &self.reading, self.limits, self.facts.size).await?;
+        for (listing, query) in accounts {
+            packer.put(Part::Collection { db: listing.db, collection: listing.collection }).await?;
+            reader.documents(&query, &mut packer, run).await?;
+            packer.put(Part::End).await?;
+        }
+        for collection in listed {
+            let data = collection.data();
+            let name = data.clone().unwrap_or_else(|| collection.name.clone());
+            packer.put(Part::Collection { db: collection.db.clone(), collection: name }).await?;
+            if let Some(data) = data.filter(|_| !self.schema_only) {
+                self.documents(collection, data, &mut reader, &mut packer, run).await?;
+            }
+            packer.put(Part::End).await?;
+        }
+        drop(reader);
+        packer.finish().await
+    }
+
+    /// What the prelude tells of a collection; `None` when it is gone.
+    async fn listing(&self, collection: &Collection, run: &Run) -> Result<Option<Listing>> {
+        let Some(indexes) = catalogue::indexes(&self.server, collection, run).await? else { return Ok(None) };
+        let metadata = Metadata {
+            options: collection.options.clone(),
+            indexes,
+            uuid: collection.uuid.clone(),
+            collection: collection.name.clone(),
+            kind: collection.kind.as_str().to_owned(),
+        };
+        Ok(Some(Listing {
+            db: collection.db.clone(),
+            collection: collection.name.clone(),
+            metadata: metadata.to_json(),
+            kind: metadata.kind,
+        }))
+    }
+
+    async fn documents(&self, collection: &Collection, data: String, reader: &mut Reader<'_>, packer: &mut Packer, run: &Run) -> Result<()> {
+        let query = Query {
+            db: collection.db.clone(),
+            collection: data,
+            filter: Document::new(),
+            raw_data: collection.kind == CollectionKind::TimeSeries { buckets: false },
+            at_moment: true,
+        };
+        let any = reader.documents(&query, packer, run).await?;
+        // A collection that was dropped meanwhile reads like an empty one.
+        if !any && !catalogue::is_still_there(&self.server, collection, run).await? {
+            return Err(Error::new(Kind::Backup, format!("{collection} was dropped or replaced while it was backed up"))
+                .hint("run the backup again; leave out collections that come and go with excludeCollections")
+                .retryable());
+        }
+        Ok(())
     }
 }
 
@@ -35,7 +172,11 @@ impl Dump for MongoDump {
         vec![(ArtifactKind::Dump, DumpFormat::MongoArchive)]
     }
 
-    async fn write(&mut self, _part: ArtifactKind, _out: ByteSender, _run: &Run) -> Result<()> {
-        Err(Error::internal("MongoDB is not dumped yet"))
+    async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {
+        let sent = match part {
+            ArtifactKind::Dump => self.dump(out, run).await,
+            ArtifactKind::Globals | ArtifactKind::Snapshot => Err(Error::internal(format!("MongoDB dumps have no {part} part"))),
+        };
+        sent.map(drop).map_err(|error| if error.is_cancelled() { error } else { error.while_doing(format!("dumping {}", self.target)) })
     }
 }

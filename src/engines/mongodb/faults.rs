@@ -12,6 +12,8 @@ pub mod code {
     pub const CURSOR_NOT_FOUND: i32 = 43;
     pub const MAX_TIME_EXPIRED: i32 = 50;
     pub const COMMAND_NOT_FOUND: i32 = 59;
+    pub const INVALID_OPTIONS: i32 = 72;
+    pub const NOT_A_REPLICA_SET: i32 = 123;
     pub const CAPPED_POSITION_LOST: i32 = 136;
     pub const QUERY_PLAN_KILLED: i32 = 175;
     pub const CURSOR_KILLED: i32 = 237;
@@ -41,8 +43,6 @@ const PASSING: &[i32] = &[
     code::CAPPED_POSITION_LOST,
     code::QUERY_PLAN_KILLED,
     code::CURSOR_KILLED,
-    code::SNAPSHOT_TOO_OLD,
-    code::SNAPSHOT_UNAVAILABLE,
 ];
 
 /// The server's code of an error, where it comes from the server.

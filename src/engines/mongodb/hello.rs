@@ -31,7 +31,9 @@ pub struct Hello {
     /// Members that hold data and are not hidden, as the set names them.
     pub members: Vec<Address>,
     pub primary: Option<Address>,
-    pub largest_document: usize,
+    pub wire_version: i32,
+    /// How long a session lives that is not used.
+    pub session_timeout: Duration,
     pub round_trip: Duration,
 }
 
@@ -60,6 +62,7 @@ impl Hello {
             let items = answer.get_array(name).map(Vec::as_slice).unwrap_or_default();
             items.iter().filter_map(|item| item.as_str()).filter_map(|text| Address::parse(text).ok()).collect::<Vec<_>>()
         };
+        let minutes = answer.get_i32("logicalSessionTimeoutMinutes").ok().and_then(|minutes| u64::try_from(minutes).ok());
         Self {
             writable_primary: flag("isWritablePrimary") || flag("ismaster"),
             secondary: flag("secondary"),
@@ -68,7 +71,8 @@ impl Hello {
             set_name: text("setName").map(str::to_owned),
             members: [list("hosts"), list("passives")].concat(),
             primary: text("primary").and_then(|text| Address::parse(text).ok()),
-            largest_document: answer.get_i32("maxBsonObjectSize").ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(16 << 20),
+            wire_version: answer.get_i32("maxWireVersion").unwrap_or(0),
+            session_timeout: Duration::from_secs(60 * minutes.unwrap_or(30)),
             round_trip,
         }
     }

@@ -16,6 +16,7 @@ use crate::{
 
 mod address;
 mod archive;
+mod catalogue;
 mod connect;
 mod dump;
 mod extjson;
@@ -25,8 +26,13 @@ mod info;
 mod inspect;
 mod member;
 mod metadata;
+mod moment;
+mod pack;
+mod read;
 mod recognise;
 mod restore;
+mod roles;
+mod select;
 mod server;
 mod uri;
 

@@ -1,11 +1,86 @@
 //! What a server and a database on it say of themselves.
 
-use super::connect::Target;
+use std::time::Instant;
+
+use mongodb::bson::{Bson, Document, doc};
+
+use super::{
+    catalogue::{self, CollectionKind},
+    connect::{Purpose, Server, Target},
+};
 use crate::{
     domain::{database::Probe, run::Run},
-    error::{Error, Result},
+    error::Result,
 };
 
-pub async fn probe(_target: &Target, _run: &Run) -> Result<Probe> {
-    Err(Error::internal("MongoDB is not probed yet"))
+/// Facts of a server.
+pub struct Facts {
+    /// Such as `7.0.5`.
+    pub version: String,
+    /// Bytes of all documents; `None` when the account may not ask.
+    pub size: Option<u64>,
+}
+
+impl Facts {
+    pub async fn read(server: &Server, databases: &[String], run: &Run) -> Result<Self> {
+        let reading = async {
+            let info = server.command("admin", doc! { "buildInfo": 1 }).await;
+            let info = info.map_err(|cause| server.failed("reading the version of the server", &cause))?;
+            let version = info.get_str("version").unwrap_or("of unknown version").to_owned();
+            let mut size = Some(0);
+            for database in databases {
+                let stats = server.command(database, doc! { "dbStats": 1 }).await.ok();
+                let bytes = stats.as_ref().and_then(|stats| whole(stats, "dataSize"));
+                size = size.zip(bytes).map(|(sum, bytes): (u64, u64)| sum.saturating_add(bytes));
+            }
+            Ok(Self { version, size })
+        };
+        run.until_cancelled(reading).await
+    }
+
+    /// As a person reads it.
+    pub fn server(&self) -> String {
+        format!("MongoDB {}", self.version)
+    }
+}
+
+/// Connects and looks around.
+pub async fn probe(target: &Target, run: &Run) -> Result<Probe> {
+    let server = target.connect(Purpose::Read, run).await?;
+    let asked = Instant::now();
+    let pinged = server.command("admin", doc! { "ping": 1 });
+    run.until_cancelled(async { pinged.await.map_err(|cause| server.failed(format!("asking {target}"), &cause)) }).await?;
+    let latency = asked.elapsed();
+    let databases = match &target.database {
+        Some(database) => vec![database.clone()],
+        None => catalogue::databases(&server, run).await?,
+    };
+    let facts = Facts::read(&server, &databases, run).await?;
+    let mut tables = 0;
+    for database in &databases {
+        let collections = catalogue::collections(&server, database, run).await?;
+        tables += collections.iter().filter(|collection| collection.kind != CollectionKind::View).count() as u64;
+    }
+    Ok(Probe {
+        server_version: facts.server(),
+        latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
+        size: facts.size,
+        tables,
+        tool: None,
+        read_only: None,
+        account: None,
+        connection: Some(server.link().facts()),
+        replication: Some(server.hello.role()),
+        warnings: Vec::new(),
+    })
+}
+
+/// A number of any type as a whole one that is not negative.
+pub fn whole(document: &Document, key: &str) -> Option<u64> {
+    match document.get(key)? {
+        Bson::Int32(number) => u64::try_from(*number).ok(),
+        Bson::Int64(number) => u64::try_from(*number).ok(),
+        Bson::Double(number) if *number >= 0.0 => Some(*number as u64),
+        _ => None,
+    }
 }

@@ -1,7 +1,10 @@
 //! `mongodb://` and `mongodb+srv://` URLs, by the
 //! [connection string options](https://www.mongodb.com/docs/manual/reference/connection-string-options/) of MongoDB.
 
-use super::{address::Address, info::INFO};
+use super::{
+    address::{self, Address},
+    info::INFO,
+};
 use crate::{
     domain::{
         database::Settings,
@@ -103,7 +106,11 @@ pub fn settings_from_url(text: &str) -> Result<Settings> {
         true if hosts.contains([',', ':']) => Err(Error::validation("a mongodb+srv URL has one host, without a port").hint("write it as mongodb+srv://user:password@name/database")),
         true => Ok(settings),
         false if hosts.is_empty() => Ok(settings),
-        false => Address::parse_list(hosts).map(|_| settings.clone()),
+        // What stands there may be the rest of a password: it is not repeated.
+        false => match hosts.split(',').find_map(|host| Address::read(host).err()) {
+            Some(why) => Err(Error::validation(format!("a host in the database URL cannot be read: {why}")).hint(address::FORM)),
+            None => Ok(settings),
+        },
     }
 }
 
