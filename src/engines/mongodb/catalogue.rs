@@ -83,7 +83,8 @@ pub async fn databases(server: &Server, run: &Run) -> Result<Vec<String>> {
 /// Refuses a database that is the server's own.
 pub fn check_own(database: &str) -> Result<()> {
     if OWN.contains(&database) || database.starts_with(INTERNAL) {
-        return Err(Error::validation(format!("the database {database} holds the server's own state and is not backed up")).hint("name another database"));
+        return Err(Error::validation(format!("the database {database} holds the server's own state and is not backed up"))
+            .hint("name another database"));
     }
     Ok(())
 }

@@ -180,7 +180,9 @@ impl Target {
         let looked_up = tokio::time::timeout(self.limit() * 2, ClientOptions::parse(format!("mongodb+srv://{}/", self.hosts))).await;
         let found = looked_up
             .map_err(|_| Error::new(Kind::Database, format!("{}: no answer in {} s", doing(), self.limit().as_secs() * 2)).retryable())?
-            .map_err(|cause| failed(doing(), &cause).hint("check the name, and that this machine can look up its SRV and TXT records").retryable())?;
+            .map_err(|cause| {
+                failed(doing(), &cause).hint("check the name, and that this machine can look up its SRV and TXT records").retryable()
+            })?;
         let hosts = found.hosts.iter().map(|host| Address::parse(&host.to_string())).collect::<Result<_>>()?;
         Ok(Seeds {
             hosts,

@@ -143,7 +143,14 @@ impl MongoDump {
         }))
     }
 
-    async fn documents(&self, collection: &Collection, data: String, reader: &mut Reader<'_>, packer: &mut Packer, run: &Run) -> Result<()> {
+    async fn documents(
+        &self,
+        collection: &Collection,
+        data: String,
+        reader: &mut Reader<'_>,
+        packer: &mut Packer,
+        run: &Run,
+    ) -> Result<()> {
         let query = Query {
             db: collection.db.clone(),
             collection: data,

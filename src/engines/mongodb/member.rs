@@ -83,14 +83,44 @@ fn fit(hello: &Hello, purpose: Purpose, preference: &ReadPreference, direct: boo
         return if hello.writable_primary || hello.mongos { Fit::Exact } else { Fit::None };
     }
     match (purpose, preference) {
-        (Purpose::Write, _) => if hello.writable_primary { Fit::Exact } else { Fit::None },
+        (Purpose::Write, _) => {
+            if hello.writable_primary {
+                Fit::Exact
+            } else {
+                Fit::None
+            }
+        }
         (Purpose::Read, _) if !hello.writable_primary && !hello.secondary => Fit::None,
         (Purpose::Read, _) if direct => Fit::Exact,
-        (Purpose::Read, ReadPreference::Secondary { .. }) => if hello.secondary { Fit::Exact } else { Fit::None },
-        (Purpose::Read, ReadPreference::SecondaryPreferred { .. }) => if hello.secondary { Fit::Exact } else { Fit::Second },
-        (Purpose::Read, ReadPreference::PrimaryPreferred { .. }) => if hello.writable_primary { Fit::Exact } else { Fit::Second },
+        (Purpose::Read, ReadPreference::Secondary { .. }) => {
+            if hello.secondary {
+                Fit::Exact
+            } else {
+                Fit::None
+            }
+        }
+        (Purpose::Read, ReadPreference::SecondaryPreferred { .. }) => {
+            if hello.secondary {
+                Fit::Exact
+            } else {
+                Fit::Second
+            }
+        }
+        (Purpose::Read, ReadPreference::PrimaryPreferred { .. }) => {
+            if hello.writable_primary {
+                Fit::Exact
+            } else {
+                Fit::Second
+            }
+        }
         (Purpose::Read, ReadPreference::Nearest { .. }) => Fit::Nearest,
-        (Purpose::Read, _) => if hello.writable_primary { Fit::Exact } else { Fit::None },
+        (Purpose::Read, _) => {
+            if hello.writable_primary {
+                Fit::Exact
+            } else {
+                Fit::None
+            }
+        }
     }
 }
 
@@ -99,8 +129,10 @@ fn check_set(address: &Address, hello: &Hello, seeds: &Seeds) -> Result<()> {
     match &hello.set_name {
         Some(set) if set == expected => Ok(()),
         _ if hello.mongos => Ok(()),
-        Some(set) => Err(Error::new(Kind::Database, format!("{address} belongs to the replica set {set}, not to {expected}")).hint("check the hosts, or the setting replicaSet")),
-        None => Err(Error::new(Kind::Database, format!("{address} belongs to no replica set, but {expected} is asked for")).hint("check the hosts, or clear the setting replicaSet")),
+        Some(set) => Err(Error::new(Kind::Database, format!("{address} belongs to the replica set {set}, not to {expected}"))
+            .hint("check the hosts, or the setting replicaSet")),
+        None => Err(Error::new(Kind::Database, format!("{address} belongs to no replica set, but {expected} is asked for"))
+            .hint("check the hosts, or clear the setting replicaSet")),
     }
 }
 

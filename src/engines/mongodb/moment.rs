@@ -67,7 +67,9 @@ impl Reading {
             () => run.until_cancelled(snapshot_time(server, first)).await?,
         };
         match why {
-            Ok(time) => Ok(Self { time: Some(time), moment: Moment(i64::from(time.time) * 1000), window: window(server).await, ..plain(None) }),
+            Ok(time) => {
+                Ok(Self { time: Some(time), moment: Moment(i64::from(time.time) * 1000), window: window(server).await, ..plain(None) })
+            }
             Err(why) if wanted == PointInTime::Require => {
                 Err(Error::new(Kind::Backup, format!("one moment for all collections is required, but {why}"))
                     .hint("make the server a replica set (one member will do), or set pointInTime to auto"))

@@ -105,7 +105,8 @@ async fn pack(mut parts: mpsc::Receiver<Part>, out: ByteSender) -> Result<u64> {
             }
             Part::Documents(batch) => {
                 let Some((_, sum)) = &mut current else { return Err(Error::internal("documents outside a collection")) };
-                let malformed = |cause: &dyn std::fmt::Display| Error::new(Kind::Database, format!("the server sent a malformed batch: {cause}"));
+                let malformed =
+                    |cause: &dyn std::fmt::Display| Error::new(Kind::Database, format!("the server sent a malformed batch: {cause}"));
                 for document in batch.doc_slices().map_err(|cause| malformed(&cause))? {
                     let RawBsonRef::Document(document) = document.map_err(|cause| malformed(&cause))? else {
                         return Err(malformed(&"it holds what is no document"));

@@ -75,12 +75,14 @@ pub fn settings_from_url(text: &str) -> Result<Settings> {
         put("srv", "true");
     }
     if let Some(text) = timeout {
-        let millis: u64 = text.parse().map_err(|_| Error::validation("connectTimeoutMS in the database URL is no number of milliseconds"))?;
+        let millis: u64 =
+            text.parse().map_err(|_| Error::validation("connectTimeoutMS in the database URL is no number of milliseconds"))?;
         // 0 waits for ever; the field has no such value.
         put("connectTimeout", &if millis == 0 { 600 } else { millis.div_ceil(1000).min(600) }.to_string());
     }
 
-    let asks_for_tls = srv || insecure || any_name || ["tlsCa", "tlsCaFile", "tlsCert", "tlsCertFile"].iter().any(|name| settings.contains_key(*name));
+    let asks_for_tls =
+        srv || insecure || any_name || ["tlsCa", "tlsCaFile", "tlsCert", "tlsCertFile"].iter().any(|name| settings.contains_key(*name));
     let mode = match settings.text("tlsMode") {
         Some("verify-full") | None if asks_for_tls || settings.contains_key("tlsMode") => match () {
             () if insecure => "require",
@@ -91,19 +93,27 @@ pub fn settings_from_url(text: &str) -> Result<Settings> {
         Some(mode) => mode,
     };
     settings.insert("tlsMode".to_owned(), mode.into());
-    if !settings.contains_key("tlsKey") && !settings.contains_key("tlsKeyFile") && let Some(both) = settings.get("tlsCertFile").cloned() {
+    if !settings.contains_key("tlsKey")
+        && !settings.contains_key("tlsKeyFile")
+        && let Some(both) = settings.get("tlsCertFile").cloned()
+    {
         settings.insert("tlsKeyFile".to_owned(), both);
     }
     if settings.contains_key("proxyHost") {
         settings.entry("proxyType").or_insert_with(|| "socks5".into());
     }
     // The TXT record of a seed list may say another authentication database than the URL's.
-    if !srv && settings.contains_key("user") && !settings.contains_key("authMechanism") && let Some(database) = settings.get("database").cloned() {
+    if !srv
+        && settings.contains_key("user")
+        && !settings.contains_key("authMechanism")
+        && let Some(database) = settings.get("database").cloned()
+    {
         settings.entry("authSource").or_insert(database);
     }
     let hosts = settings.text("hosts").unwrap_or_default();
     match srv {
-        true if hosts.contains([',', ':']) => Err(Error::validation("a mongodb+srv URL has one host, without a port").hint("write it as mongodb+srv://user:password@name/database")),
+        true if hosts.contains([',', ':']) => Err(Error::validation("a mongodb+srv URL has one host, without a port")
+            .hint("write it as mongodb+srv://user:password@name/database")),
         true => Ok(settings),
         false if hosts.is_empty() => Ok(settings),
         // What stands there may be the rest of a password: it is not repeated.
@@ -140,8 +150,10 @@ mod tests {
         check("mongodb://db", Ok(json!({"hosts": "db", "tlsMode": "off"})));
         check(
             "mongodb://u:p%40ss@a:1,b:2,[::1]:3/shop?replicaSet=rs0&readPreference=secondaryPreferred&retryWrites=true&w=majority",
-            Ok(json!({"hosts": "a:1,b:2,[::1]:3", "user": "u", "password": "p@ss", "database": "shop", "authSource": "shop", "replicaSet": "rs0",
-                "readPreference": "secondaryPreferred", "tlsMode": "off"})),
+            Ok(
+                json!({"hosts": "a:1,b:2,[::1]:3", "user": "u", "password": "p@ss", "database": "shop", "authSource": "shop", "replicaSet": "rs0",
+                "readPreference": "secondaryPreferred", "tlsMode": "off"}),
+            ),
         );
         check(
             "mongodb://u@db/shop?authSource=admin&authMechanism=SCRAM-SHA-1&directConnection=true&connectTimeoutMS=1500",
@@ -150,7 +162,9 @@ mod tests {
         );
         check(
             "mongodb+srv://u:p@cluster.example.net/shop?retryWrites=true",
-            Ok(json!({"hosts": "cluster.example.net", "srv": "true", "user": "u", "password": "p", "database": "shop", "tlsMode": "verify-full"})),
+            Ok(
+                json!({"hosts": "cluster.example.net", "srv": "true", "user": "u", "password": "p", "database": "shop", "tlsMode": "verify-full"}),
+            ),
         );
     }
 
@@ -172,8 +186,10 @@ mod tests {
         assert_eq!(settings_from_url("mongodb+srv://db/?tls=false").unwrap().text("tlsMode"), Some("off"));
         check(
             "mongodb://db/?tls=true&tlsCertificateKeyFile=/both.pem&tlsCAFile=/ca.pem&authMechanism=MONGODB-X509",
-            Ok(json!({"hosts": "db", "tlsMode": "verify-full", "tlsCertFile": "/both.pem", "tlsKeyFile": "/both.pem", "tlsCaFile": "/ca.pem",
-                "authMechanism": "MONGODB-X509"})),
+            Ok(
+                json!({"hosts": "db", "tlsMode": "verify-full", "tlsCertFile": "/both.pem", "tlsKeyFile": "/both.pem", "tlsCaFile": "/ca.pem",
+                "authMechanism": "MONGODB-X509"}),
+            ),
         );
     }
 
@@ -181,7 +197,9 @@ mod tests {
     fn ways_and_what_cannot_be_honoured() {
         check(
             "mongodb://db/?proxyHost=p&proxyPort=1080&proxyUsername=u&sshHost=bastion",
-            Ok(json!({"hosts": "db", "tlsMode": "off", "proxyHost": "p", "proxyPort": "1080", "proxyUser": "u", "proxyType": "socks5", "sshHost": "bastion"})),
+            Ok(
+                json!({"hosts": "db", "tlsMode": "off", "proxyHost": "p", "proxyPort": "1080", "proxyUser": "u", "proxyType": "socks5", "sshHost": "bastion"}),
+            ),
         );
         check("mongodb://db/?maxStalenessSeconds=90", Err("unknown parameter 'maxStalenessSeconds'"));
         check("mongodb://db/?loadBalanced=true", Err("loadBalanced"));
