@@ -18,17 +18,20 @@ mod address;
 mod archive;
 mod catalogue;
 mod connect;
+mod definition;
 mod dump;
 mod extjson;
 mod faults;
 mod hello;
 mod info;
+mod input;
 mod inspect;
 mod member;
 mod metadata;
 mod moment;
 mod pack;
 mod read;
+mod reader;
 mod recognise;
 mod restore;
 mod roles;
@@ -72,7 +75,7 @@ impl Engine for Mongodb {
     }
 
     fn inspector(&self, _format: DumpFormat) -> Box<dyn Inspector> {
-        Box::new(inspect::ArchiveInspector::default())
+        Box::new(inspect::ArchiveInspector::new())
     }
 
     fn recognise(&self, head: &[u8]) -> Option<DumpFormat> {
