@@ -77,7 +77,8 @@ pub fn indexes(label: &str, metadata: &Metadata, warnings: &mut Vec<String>) -> 
     let mut all = Vec::new();
     for index in metadata.indexes.iter().filter(|index| !comes_with_collection(index)) {
         let mut index = index.clone();
-        let simple = index.get_document("collation").is_ok_and(|collation| collation.get_str("locale").is_ok_and(|locale| locale == "simple"));
+        let simple =
+            index.get_document("collation").is_ok_and(|collation| collation.get_str("locale").is_ok_and(|locale| locale == "simple"));
         if number(index.get("v")) == Some(1.0) && simple {
             index.remove("collation");
         }
@@ -192,8 +193,20 @@ mod tests {
         let mut told = kept.clone();
         told.extend(doc! { "v": 2, "ns": "other.c" });
         assert_eq!(check(told, Some(kept)), 0);
-        assert_eq!(check(doc! { "v": 0, "key": { "a": true, "b": "", "c": -1 }, "name": "n" }, Some(doc! { "key": { "a": 1, "b": 1, "c": -1 }, "name": "n" })), 1);
-        check(doc! { "v": 1, "key": { "a": 1 }, "name": "n", "collation": { "locale": "simple" } }, Some(doc! { "key": { "a": 1 }, "name": "n" }));
-        check(doc! { "key": { "a": 1 }, "name": "n", "unique": 1, "sparse": 0.0 }, Some(doc! { "key": { "a": 1 }, "name": "n", "unique": true, "sparse": false }));
+        assert_eq!(
+            check(
+                doc! { "v": 0, "key": { "a": true, "b": "", "c": -1 }, "name": "n" },
+                Some(doc! { "key": { "a": 1, "b": 1, "c": -1 }, "name": "n" })
+            ),
+            1
+        );
+        check(
+            doc! { "v": 1, "key": { "a": 1 }, "name": "n", "collation": { "locale": "simple" } },
+            Some(doc! { "key": { "a": 1 }, "name": "n" }),
+        );
+        check(
+            doc! { "key": { "a": 1 }, "name": "n", "unique": 1, "sparse": 0.0 },
+            Some(doc! { "key": { "a": 1 }, "name": "n", "unique": true, "sparse": false }),
+        );
     }
 }

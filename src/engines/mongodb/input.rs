@@ -168,8 +168,11 @@ impl Input {
             && databases.len() > 1
         {
             let names: Vec<_> = databases.iter().copied().collect();
-            return Err(Error::validation(format!("the backup holds several databases ({}), which cannot go into the one '{into}'", names.join(", ")))
-                .hint("choose collections of one of them, or restore over a connection that names no database"));
+            return Err(Error::validation(format!(
+                "the backup holds several databases ({}), which cannot go into the one '{into}'",
+                names.join(", ")
+            ))
+            .hint("choose collections of one of them, or restore over a connection that names no database"));
         }
         for (at, listed) in chosen {
             let metadata = self.metadata[at].clone();
@@ -196,7 +199,9 @@ impl Input {
                 }
                 () if renamed => {
                     selection.accounts.clear();
-                    selection.warnings.push("users and roles belong to the database they were made in: none were restored into another".into());
+                    selection
+                        .warnings
+                        .push("users and roles belong to the database they were made in: none were restored into another".into());
                 }
                 () => {}
             }

@@ -60,15 +60,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn new() -> Self {
-        Self {
-            at: At::Magic,
-            held: Vec::new(),
-            header: None,
-            listed: Vec::new(),
-            places: HashMap::new(),
-            prelude_size: 0,
-            documents: 0,
-        }
+        Self { at: At::Magic, held: Vec::new(), header: None, listed: Vec::new(), places: HashMap::new(), prelude_size: 0, documents: 0 }
     }
 
     /// Takes the next bytes. `sink` gets every document with the number of its collection in [`Reader::listed`].
@@ -247,7 +239,8 @@ impl Listed {
     /// True for what stands for users, roles and the version of their form.
     pub fn is_account(&self) -> bool {
         let Listing { db, collection, .. } = &self.listing;
-        collection.starts_with("$admin.") || (db == "admin" && ["system.users", "system.roles", "system.version"].contains(&collection.as_str()))
+        collection.starts_with("$admin.")
+            || (db == "admin" && ["system.users", "system.roles", "system.version"].contains(&collection.as_str()))
     }
 
     /// True when its documents are the buckets of a time-series collection, stored under a name of their own.
