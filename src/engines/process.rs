@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
@@ -34,6 +34,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(3);
 /// Capacity of the pipe a child writes to, bytes: fewer wake-ups than with the usual 64 KiB.
 const PIPE: usize = 1024 * 1024;
+/// How often a child is looked at that has yet to write.
+const BEGIN_PERIOD: Duration = Duration::from_millis(5);
 /// Lines of standard error kept for the error message.
 const TAIL: usize = 12;
 /// Longest kept part of a line of standard error, bytes.
@@ -188,6 +190,37 @@ impl Child {
                 return Ok(sent);
             }
         }
+    }
+
+    /// Waits until the child has written something to standard output, or has ended; nothing of it is read.
+    pub async fn begun(&mut self, run: &Run) -> Result<()> {
+        let waiting = async {
+            loop {
+                let waits = self.stdout.as_ref().map_or(Ok(1), rustix::io::ioctl_fionread);
+                let ended = self.inner.try_wait().context(Kind::Internal, || format!("waiting for {}", self.name))?.is_some();
+                if ended || waits.context(Kind::Internal, || format!("waiting for the output of {}", self.name))? > 0 {
+                    return Ok(());
+                }
+                tokio::time::sleep(BEGIN_PERIOD).await;
+            }
+        };
+        run.until_cancelled(waiting).await
+    }
+
+    /// The beginning of standard output: at least `least` bytes where there are so many. What follows is for
+    /// [`Child::send_to`].
+    pub async fn head(&mut self, least: usize, run: &Run) -> Result<Bytes> {
+        let Some(mut pipe) = self.stdout.take() else {
+            return Err(Error::internal(format!("the output of {} is not piped", self.name)));
+        };
+        let mut head = BytesMut::with_capacity(PIECE.max(least));
+        let reading = async {
+            while head.len() < least && self.read(&mut pipe, &mut head).await? > 0 {}
+            Ok(())
+        };
+        let read = run.until_cancelled(reading).await;
+        self.stdout = Some(pipe);
+        read.map(|()| head.freeze())
     }
 
     /// Reads until the piece is full or the output ends; returns the bytes in it.
@@ -432,6 +465,22 @@ mod tests {
         drop(out);
         let expected: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
         assert_eq!((sent, reader.await.unwrap()), (expected.len() as u64, expected.into_bytes()));
+    }
+
+    #[tokio::test]
+    async fn the_beginning_can_be_read_before_the_rest() {
+        let (run, _) = run();
+        let mut child = sh("printf 'one\\n'; printf 'two\\nthree\\n'").stdout().spawn(&run).unwrap();
+        let head = child.head(6, &run).await.unwrap();
+        assert!(head.starts_with(b"one\ntw"));
+        let (out, mut received) = channel();
+        let sent = child.send_to(&out, &run).await.unwrap();
+        drop(out);
+        let mut all = head.to_vec();
+        while let Some(piece) = received.recv().await {
+            all.extend_from_slice(&piece);
+        }
+        assert_eq!((head.len() as u64 + sent, all), (14, b"one\ntwo\nthree\n".to_vec()));
     }
 
     #[tokio::test]

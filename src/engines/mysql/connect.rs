@@ -28,7 +28,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// No time limit that the server or the account carries may end a session of ours, and no mode changes how names and
 /// texts are quoted. Both flavours and every supported release know these.
-const PREPARE: &str = "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_TRANS_TABLES', wait_timeout = 86400, net_write_timeout = 3600,
+const PREPARE: &str =
+    "SET NAMES utf8mb4, SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_TRANS_TABLES', wait_timeout = 86400, net_write_timeout = 3600,
     net_read_timeout = 3600, time_zone = '+00:00', group_concat_max_len = 1048576";
 
 /// What settings say of a server, one of its databases, and who asks.
@@ -179,6 +180,11 @@ impl Target {
     /// A client program for this target: how it gets there and who asks stand in an option file in the run's scratch
     /// folder, nothing on its command line. The database is not named. Further arguments are to be added after.
     pub fn program(&self, tool: &Tool, run: &Run) -> Result<Program> {
+        self.program_without(tool, &[], run)
+    }
+
+    /// As [`Target::program`], for a dump that leaves out tables, named `database.table`.
+    pub fn program_without(&self, tool: &Tool, ignored: &[String], run: &Run) -> Result<Program> {
         let file = OptionFile {
             tool,
             socket: self.address.is_socket().then_some(self.address.host.as_str()),
@@ -188,6 +194,7 @@ impl Target {
             password: self.address.password.as_ref(),
             authority: self.link.local_authority(),
             connect_timeout: self.connect_timeout,
+            ignored,
         };
         let path = file.write(&run.scratch)?;
         let mut argument = std::ffi::OsString::from("--defaults-file=");

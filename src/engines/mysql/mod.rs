@@ -14,17 +14,28 @@ use crate::{
     error::Result,
 };
 
+mod account;
+mod arguments;
+mod catalogue;
+mod choose;
 mod connect;
 mod dump;
+mod floats;
+mod grants;
 mod info;
 mod inspect;
+mod instant;
 mod option_file;
 mod probe;
 mod recognise;
+mod record;
 mod restore;
+mod rows;
 mod server;
+mod text;
 mod tools;
 mod version;
+mod watch;
 
 /// The engine.
 pub struct Mysql {

@@ -1,9 +1,10 @@
 //! What a server says of itself. All of it is text from outside: it is checked before it is shown or compared.
 
-use mysql_async::{Conn, prelude::Queryable as _};
+use mysql_async::Conn;
 
 use super::{
-    connect::{Target, failed},
+    connect::Target,
+    record::record,
     version::{Flavour, Version},
 };
 use crate::error::{Error, Kind, Result};
@@ -28,11 +29,9 @@ impl Server {
     /// Asks a server. Errors when its version cannot be read or is too old, or when it holds characters that could end
     /// a comment's line in a dump.
     pub async fn read(connection: &mut Conn, target: &Target) -> Result<Self> {
-        let asking = |cause| target.explain(failed(format!("reading the version of {}", target.address), cause));
-        let row: Option<(String, String, u64)> =
-            connection.query_first("SELECT @@version, @@version_comment, @@lower_case_table_names").await.map_err(asking)?;
-        let (version, comment, lower_case_table_names) =
-            row.ok_or_else(|| Error::new(Kind::Database, format!("{} does not tell its version", target.address)))?;
+        let row = record(connection, "SELECT @@version, @@version_comment, @@lower_case_table_names").await;
+        let row = row.map_err(|failure| target.explain(failure.while_doing(format!("reading the version of {}", target.address))))?;
+        let (version, comment, lower_case_table_names) = (row.owned(0), row.owned(1), row.number(2));
         let (flavour, version) = read_version(&version, &comment)
             .ok_or_else(|| Error::new(Kind::Database, format!("{} tells a version that no MySQL or MariaDB server has", target.address)))?;
         let oldest = if flavour == Flavour::MySql { OLDEST_MYSQL } else { OLDEST_MARIADB };
@@ -53,6 +52,13 @@ impl Server {
     }
 }
 
+#[cfg(test)]
+impl Server {
+    pub fn of(flavour: Flavour, version: Version) -> Self {
+        Self { flavour, version, lower_case_table_names: 0, comment: String::new() }
+    }
+}
+
 /// As a person reads it.
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,4 +76,23 @@ fn read_version(version: &str, comment: &str) -> Option<(Flavour, Version)> {
     let flavour = if mariadb { Flavour::MariaDb } else { Flavour::MySql };
     // What MariaDB told replicas that refuse a first number of two digits.
     Some((flavour, Version::find(version.strip_prefix("5.5.5-").unwrap_or(version))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_what_no_server_writes_is_refused() {
+        let check = |version, comment, expect: Option<(Flavour, (u32, u32))>| {
+            let read = read_version(version, comment).map(|(flavour, version)| (flavour, (version.major, version.minor)));
+            assert_eq!(read, expect, "{version}");
+        };
+        check("8.0.35-27", "Percona Server (GPL)", Some((Flavour::MySql, (8, 0))));
+        check("10.11.18-MariaDB-0+deb12u1-log", "Debian 12", Some((Flavour::MariaDb, (10, 11))));
+        check("5.5.5-10.6.1-MariaDB", "", Some((Flavour::MariaDb, (10, 6))));
+        check("8.0.35\nDROP TABLE x; -- ", "", None);
+        check("8.0.35", "a\rb", None);
+        check("", "", None);
+    }
 }

@@ -103,11 +103,16 @@ fn best(found: &[Tool], server: Flavour, version: Version) -> Option<&Tool> {
 }
 
 fn missing(names: Names, server: Flavour) -> Error {
-    let package = match server {
-        Flavour::MySql => "MySQL's own client package (mysql-client)",
+    Error::new(Kind::Database, format!("no {} is installed", names.join(" or ")))
+        .hint(format!("install {} or set MYSQL_BIN_DIRS", package(server)))
+}
+
+/// The package with the client programs of a flavour.
+pub fn package(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::MySql => "mysql-client of MySQL's own repository",
         Flavour::MariaDb => "mariadb-client",
-    };
-    Error::new(Kind::Database, format!("no {} is installed", names.join(" or "))).hint(format!("install {package} or set MYSQL_BIN_DIRS"))
+    }
 }
 
 type Known = HashMap<(PathBuf, Option<SystemTime>), (Flavour, Version)>;
