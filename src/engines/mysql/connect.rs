@@ -1,16 +1,13 @@
 //! Where a MySQL database is, and connections to it: our own and those of the client programs.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use mysql_async::{Conn, Error as DriverError, OptsBuilder, SslOpts};
-use percent_encoding::percent_decode_str;
-use url::Url;
 
-use super::{option_file::OptionFile, tools::Tool};
+use super::{address::Address, option_file::OptionFile, tools::Tool};
 use crate::{
     domain::{
         database::{ConnectionFacts, Settings},
-        fields::SettingsExt,
         run::Run,
         secret::Secret,
     },
@@ -31,53 +28,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const PREPARE: &str =
     "SET NAMES utf8mb4, SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_TRANS_TABLES', wait_timeout = 86400, net_write_timeout = 3600,
     net_read_timeout = 3600, time_zone = '+00:00', group_concat_max_len = 1048576";
-
-/// What settings say of a server, one of its databases, and who asks.
-#[derive(Debug, Clone)]
-pub struct Address {
-    /// A name, an address, or (beginning with `/`) the path of a Unix socket.
-    pub host: String,
-    pub port: u16,
-    /// Empty: none is chosen.
-    pub database: String,
-    pub user: String,
-    pub password: Option<Secret>,
-}
-
-impl Address {
-    /// Reads validated settings. Errors on control characters: a line break could write a line of its own into an
-    /// option file.
-    pub fn from_settings(settings: &Settings) -> Result<Self> {
-        let text = |name: &str| settings.text(name).map(str::to_owned);
-        let address = Self {
-            host: text("host").unwrap_or_else(|| "localhost".into()),
-            port: settings.integer("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(3306),
-            database: text("database").unwrap_or_default(),
-            user: text("user").ok_or_else(|| Error::validation("the setting 'user' is missing"))?,
-            password: text("password").map(Secret::new),
-        };
-        let password = address.password.as_ref().map(Secret::expose).unwrap_or_default();
-        let fields = [("host", address.host.as_str()), ("database", &address.database), ("user", &address.user), ("password", password)];
-        for (name, value) in fields {
-            if value.chars().any(char::is_control) {
-                return Err(Error::validation(format!("the {name} holds a control character")).hint("write it without line breaks"));
-            }
-        }
-        Ok(address)
-    }
-
-    fn is_socket(&self) -> bool {
-        self.host.starts_with('/')
-    }
-}
-
-/// For people: `user@host:port/database`.
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}:{}", self.user, self.host, self.port)?;
-        if self.database.is_empty() { Ok(()) } else { write!(f, "/{}", self.database) }
-    }
-}
 
 /// One database of one server and the open way to it. Clones share the way.
 #[derive(Debug, Clone)]
@@ -205,28 +155,6 @@ impl Target {
             None => program,
         })
     }
-}
-
-/// Settings from a `mysql://user:password@host:port/database` URL.
-pub fn settings_from_url(url: &Url) -> Result<Settings> {
-    let decode = |what: &str, text: &str| {
-        percent_decode_str(text)
-            .decode_utf8()
-            .map(|text| text.into_owned())
-            .map_err(|_| Error::validation(format!("the {what} in the database URL is not UTF-8")))
-    };
-    let mut found = HashMap::new();
-    let mut set = |name: &'static str, value: String| {
-        if !value.is_empty() {
-            found.insert(name, value);
-        }
-    };
-    set("host", decode("host", url.host_str().unwrap_or_default().trim_matches(['[', ']']))?);
-    set("port", url.port().map(|port| port.to_string()).unwrap_or_default());
-    set("user", decode("user", url.username())?);
-    set("password", decode("password", url.password().unwrap_or_default())?);
-    set("database", decode("database name", url.path().strip_prefix('/').unwrap_or_default())?);
-    Ok(found.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
 }
 
 /// A driver error as a person reads it.

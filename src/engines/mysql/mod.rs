@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use self::{connect::Address, tools::Places};
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, parse_url};
+use self::{address::Address, tools::Places};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod account;
+mod address;
 mod arguments;
 mod catalogue;
 mod choose;
@@ -56,7 +57,7 @@ impl Engine for Mysql {
     }
 
     fn settings_from_url(&self, url: &str) -> Result<Settings> {
-        connect::settings_from_url(&parse_url(url)?)
+        address::settings_from_url(url)
     }
 
     fn address(&self, settings: &Settings) -> String {
