@@ -1,7 +1,7 @@
 //! What dump options mean to mysqldump and mariadb-dump, flavour by flavour.
 
 use super::{
-    choose::Choice,
+    patterns::Choice,
     server::Server,
     tools::Tool,
     version::{Flavour, Version},
