@@ -25,8 +25,10 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  ENCRYPTION_KEY=... dbsnap backup --url postgresql://app:secret@localhost/shop --to ./backups")]
 pub struct Args {
-    /// The database, such as postgresql://user:password@host:5432/name or sqlite:///path/file.db. Prefer the environment
-    /// variable: other users of this machine can read command lines.
+    /// The database, such as postgresql://user:password@host:5432/name, mysql://user:password@host/name,
+    /// mongodb://user:password@host/name or sqlite:///path/file.db; every connection setting may be a parameter, such as
+    /// ?sslmode=verify-full&sshHost=bastion, see docs/options.md. Prefer the environment variable: other users of this
+    /// machine can read command lines.
     #[arg(long, env = "DBSNAP_URL", hide_env_values = true)]
     url: String,
     /// The folder to write into; made when it is not there.
