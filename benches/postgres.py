@@ -1,23 +1,16 @@
 """Times DBSnap beside pg_dump, gzip and pg_restore on one machine, in one run, on one database. Called by scripts/bench."""
 
 import argparse
-import json
 import os
 import pathlib
-import platform
 import pwd
-import re
-import shutil
 import socket
-import statistics
 import subprocess
 import tempfile
-import threading
 import time
 
 import shop_data
-
-KEY = "bench-only-0123456789abcdef0123456789abcdef"
+from harness import KEY, Goals, Runs, arguments, bytes_of, free_port, fresh, in_turn, keep, machine, memory, stored, timed
 
 
 class Server:
@@ -69,88 +62,41 @@ class Server:
         os.sync()
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def memory(pid, field):
-    """`VmHWM` (peak) or `VmRSS` (now) of a process, MB; 0 once it has ended."""
-    try:
-        found = re.search(rf"{field}:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())
-    except OSError:
-        return 0.0
-    return int(found[1]) / 1024 if found else 0.0
-
-
-def timed(command, stdout=None, env=None):
-    """Runs a command to its end. Returns wall seconds, CPU seconds with its children, and its own peak RSS in MB."""
-    peak, over = [0.0], threading.Event()
-    start, before = time.monotonic(), os.times()
-    child = subprocess.Popen(command, stdout=stdout, env=env)
-
-    def watch():
-        while not over.wait(0.02):
-            peak[0] = max(peak[0], memory(child.pid, "VmHWM"))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    code = child.wait()
-    wall, after = time.monotonic() - start, os.times()
-    over.set()
-    watcher.join()
-    if code != 0:
-        raise SystemExit(f"{command} ended with {code}")
-    return {"seconds": wall, "cpu": after[2] + after[3] - before[2] - before[3], "peak_mb": peak[0]}
-
-
 class Bench:
     def __init__(self, server, binary, work, rounds):
         self.server, self.binary, self.work, self.rounds = server, binary, work, rounds
         self.env = {**os.environ, "ENCRYPTION_KEY": KEY}
-        self.runs = {}
-
-    def note(self, name, figures):
-        self.runs.setdefault(name, []).append(figures)
-        parts = [f"{figures['seconds']:7.2f} s", f"cpu {figures['cpu']:6.2f} s"]
-        if figures.get("bytes"):
-            parts.append(f"{figures['bytes'] / 1e6:8.1f} MB")
-        print(f"  {name:<26}", "  ".join(parts), f"  peak {figures['peak_mb']:.0f} MB" if name.startswith("dbsnap") else "", flush=True)
-
-    def median(self, name, field="seconds"):
-        return statistics.median(run[field] for run in self.runs[name])
+        self.runs = Runs()
 
     # --- what is timed ---
 
     def dbsnap_backup(self, database, label="dbsnap backup"):
         out = fresh(self.work / "dbsnap")
         figures = timed([self.binary, "backup", "--url", self.server.url(database), "--to", out, "--artifacts", "dump"], subprocess.DEVNULL, self.env)
-        files = [path for path in out.rglob("*") if path.is_file() and not path.name.endswith(".manifest.json")]
-        self.note(label, {**figures, "bytes": sum(path.stat().st_size for path in files)})
+        self.runs.note(label, {**figures, "bytes": stored(out)})
 
     def pg_dump_custom(self, database):
         out = self.work / "custom.dump"
         figures = timed([self.server.bin / "pg_dump", "-Fc", "-f", out, "-d", self.server.url(database)])
-        self.note("pg_dump -Fc", {**figures, "bytes": out.stat().st_size})
+        self.runs.note("pg_dump -Fc", {**figures, "bytes": out.stat().st_size})
 
     def pg_dump_gzip(self, database):
         out = self.work / "plain.sql.gz"
         pipe = f"set -o pipefail; '{self.server.bin}/pg_dump' -d '{self.server.url(database)}' | gzip > '{out}'"
         figures = timed(["bash", "-c", pipe])
-        self.note("pg_dump | gzip", {**figures, "bytes": out.stat().st_size})
+        self.runs.note("pg_dump | gzip", {**figures, "bytes": out.stat().st_size})
 
     def dbsnap_restore(self):
         manifest = next((self.work / "dbsnap").rglob("*.manifest.json"))
         self.server.drop("restored_a")
         command = [self.binary, "restore", "--from", manifest, "--url", self.server.url("restored_a"), "--mode", "new"]
-        self.note("dbsnap restore", timed(command, subprocess.DEVNULL, self.env))
+        self.runs.note("dbsnap restore", timed(command, subprocess.DEVNULL, self.env))
 
     def pg_restore(self):
         self.server.drop("restored_b")
         self.server.create("restored_b")
         command = [self.server.bin / "pg_restore", "-j2", "-d", self.server.url("restored_b"), self.work / "custom.dump"]
-        self.note("pg_restore -j2", timed(command))
+        self.runs.note("pg_restore -j2", timed(command))
 
     def serve(self):
         """Start to the first 200 of /api/health/ready, on a data folder that exists; then the memory once idle."""
@@ -167,14 +113,14 @@ class Bench:
             child.terminate()
             child.wait()
             if turn:  # the first start also makes the catalogue
-                self.note("dbsnap serve", figures)
+                self.runs.note("dbsnap serve", figures)
 
     # --- the groups ---
 
     def backups(self):
         contenders = [self.dbsnap_backup, self.pg_dump_custom, self.pg_dump_gzip]
         for turn in range(self.rounds):
-            for contender in contenders[turn % 3 :] + contenders[: turn % 3]:
+            for contender in in_turn(contenders, turn):
                 self.server.checkpoint()
                 contender("shop")
 
@@ -184,7 +130,7 @@ class Bench:
             self.pg_dump_custom("shop")
         contenders = [self.dbsnap_restore, self.pg_restore]
         for turn in range(self.rounds):
-            for contender in contenders[turn % 2 :] + contenders[: turn % 2]:
+            for contender in in_turn(contenders, turn):
                 self.server.checkpoint()
                 contender()
         for database in ("restored_a", "restored_b"):
@@ -212,64 +158,36 @@ def counts(server, database):
     return [server.ask(database, f"SELECT count(*) FROM {table}") for table in shop_data.TABLES]
 
 
-def fresh(folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder
-
-
-def bytes_of(text):
-    number, unit = re.fullmatch(r"([\d.]+)\s*(KB|MB|GB)", text.upper()).groups()
-    return int(float(number) * {"KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
-
-
-def table(bench, size):
-    """Rows of (what, measured, the goal, whether it is met)."""
-    rows = []
-
-    def goal(what, value, unit, limit, text=None):
-        rows.append((what, f"{value:.2f}{unit}" if unit != " ms" else f"{value:.0f} ms", text or f"<= {limit}{unit}", "pass" if value <= limit else "FAIL"))
-
-    if "pg_dump | gzip" in bench.runs:
-        ours = bench.median("dbsnap backup")
+def goals(runs):
+    goals = Goals()
+    if "pg_dump | gzip" in runs:
+        ours = runs.median("dbsnap backup")
         for rival in ("pg_dump -Fc", "pg_dump | gzip"):
-            rows.append((f"median: {rival}", f"{bench.median(rival):.2f} s", "", ""))
-        rows.append(("median: dbsnap backup", f"{ours:.2f} s", "", ""))
-        goal("backup time / pg_dump -Fc (aim)", ours / bench.median("pg_dump -Fc"), "", 0.20)
-        goal("backup time / pg_dump -Fc (at most)", ours / bench.median("pg_dump -Fc"), "", 0.25)
-        rows.append(("backup time / pg_dump | gzip", f"{ours / bench.median('pg_dump | gzip'):.2f}", "", ""))
-        goal("artifact size / pg_dump -Fc", bench.median("dbsnap backup", "bytes") / bench.median("pg_dump -Fc", "bytes"), "", 1.0)
-        goal("backup peak memory", max(run["peak_mb"] for run in bench.runs["dbsnap backup"]), " MB", 128)
-    if "dbsnap backup, quarter" in bench.runs:
-        whole, quarter = bench.median("dbsnap backup", "peak_mb"), bench.median("dbsnap backup, quarter", "peak_mb")
-        goal("peak memory, whole / quarter size", whole / quarter, "", 1.15, "flat: <= 1.15")
-    if "dbsnap restore" in bench.runs:
+            goals.figure(f"median: {rival}", f"{runs.median(rival):.2f} s")
+        goals.figure("median: dbsnap backup", f"{ours:.2f} s")
+        goals.goal("backup time / pg_dump -Fc (aim)", ours / runs.median("pg_dump -Fc"), "", 0.20)
+        goals.goal("backup time / pg_dump -Fc (at most)", ours / runs.median("pg_dump -Fc"), "", 0.25)
+        goals.figure("backup time / pg_dump | gzip", f"{ours / runs.median('pg_dump | gzip'):.2f}")
+        goals.goal("artifact size / pg_dump -Fc", runs.median("dbsnap backup", "bytes") / runs.median("pg_dump -Fc", "bytes"), "", 1.0)
+        goals.goal("backup peak memory", runs.peak("dbsnap backup"), " MB", 128)
+    if "dbsnap backup, quarter" in runs:
+        whole, quarter = runs.median("dbsnap backup", "peak_mb"), runs.median("dbsnap backup, quarter", "peak_mb")
+        goals.goal("peak memory, whole / quarter size", whole / quarter, "", 1.15, "flat: <= 1.15")
+    if "dbsnap restore" in runs:
         for name in ("pg_restore -j2", "dbsnap restore"):
-            rows.append((f"median: {name}", f"{bench.median(name):.2f} s", "", ""))
-        goal("restore time / pg_restore -j2", bench.median("dbsnap restore") / bench.median("pg_restore -j2"), "", 1.1)
-        goal("restore peak memory", max(run["peak_mb"] for run in bench.runs["dbsnap restore"]), " MB", 128)
-    if "dbsnap serve" in bench.runs:
-        goal("serve: start to ready", bench.median("dbsnap serve") * 1000, " ms", 500)
-        goal("serve: idle memory", bench.median("dbsnap serve", "peak_mb"), " MB", 40)
-    return rows
-
-
-def machine():
-    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    total = re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())
-    load = "/".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), {int(total[1]) / 1e6:.0f} GB memory, load before the run {load}"
+            goals.figure(f"median: {name}", f"{runs.median(name):.2f} s")
+        goals.goal("restore time / pg_restore -j2", runs.median("dbsnap restore") / runs.median("pg_restore -j2"), "", 1.1)
+        goals.goal("restore peak memory", runs.peak("dbsnap restore"), " MB", 128)
+    if "dbsnap serve" in runs:
+        goals.goal("serve: start to ready", runs.median("dbsnap serve") * 1000, " ms", 500)
+        goals.goal("serve: idle memory", runs.median("dbsnap serve", "peak_mb"), " MB", 40)
+    return goals
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--size", default="1GB", help="size of the database, such as 200MB or 4GB (default 1GB)")
-    parser.add_argument("--only", choices=["backup", "restore", "memory", "serve"], help="one part instead of all")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds that the medians are taken of (default 3)")
-    parser.add_argument("--binary", required=True, help="the release build of dbsnap")
+    parser = argparse.ArgumentParser(prog="scripts/bench postgres", description=__doc__)
+    arguments(parser, ["backup", "restore", "memory", "serve"])
     parser.add_argument("--pg-bin", default=newest_postgres(), help="folder of initdb, pg_dump and the others")
-    parser.add_argument("--work", default=None, help="folder for the databases and dumps; about 5 times the size")
-    parser.add_argument("--json", help="also write every run to this file")
     options = parser.parse_args()
     size = bytes_of(options.size)
 
@@ -292,13 +210,9 @@ def main():
                 bench.restores()
             if options.only in (None, "serve"):
                 bench.serve()
-            rows = table(bench, size)
-    print(f"\n{'':<40}{'measured':>12}  {'goal':<16}")
-    for what, measured, limit, verdict in rows:
-        print(f"{what:<40}{measured:>12}  {limit:<16}{verdict}")
-    print("\nOther load on the machine moves the times; trust the ratios, and run again when the machine is quiet.")
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps({"machine": about, "size": size, "runs": bench.runs, "rows": rows}, indent=2))
+    reached = goals(bench.runs)
+    reached.show()
+    keep(options, about, bench.runs, reached)
 
 
 def make(server, database, size):

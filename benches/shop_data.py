@@ -1,4 +1,4 @@
-"""A shop's data of a chosen size for a throw-away PostgreSQL: users, orders, items, events with JSON and free text.
+"""A shop's data of a chosen size for a throw-away server: users, orders, items, events with JSON and free text.
 
 It repeats what such data repeats and nothing else: a catalogue of products, templates of log messages, a few user agents.
 Names, notes and ids are drawn anew for each row, words one by one from a skewed vocabulary. The same size gives the same data.
@@ -115,23 +115,66 @@ def event(source, n):
 ROWS = {"users": user, "orders": order, "items": item, "events": event}
 
 
+def rows(source, table, size):
+    """The table's rows as lines of COPY text, in pieces, until they take `size` bytes; notes how many there were."""
+    written, n = 0, 0
+    while written < size:
+        piece = "".join(ROWS[table](source, n + i) for i in range(1, 1001)).encode()
+        yield piece
+        written, n = written + len(piece), n + 1000
+    setattr(source, table, n)
+
+
+def source():
+    made = Source(7)
+    made.users = made.orders = 1
+    return made
+
+
 def fill(psql, dump_bytes):
-    """Creates the tables and fills them until their plain dump takes about `dump_bytes`. `psql` is the command to run."""
+    """Creates the tables in PostgreSQL and fills them until their plain dump takes about `dump_bytes`. `psql` is the command to run."""
     subprocess.run([*psql, "-c", SCHEMA], check=True)
-    source = Source(7)
-    source.users = source.orders = 1
+    of = source()
     for table in TABLES:
         copy = subprocess.Popen([*psql, "-c", f"COPY {table} FROM STDIN"], stdin=subprocess.PIPE)
-        written, n = 0, 0
-        while written < SHARES[table] * dump_bytes:
-            piece = "".join(ROWS[table](source, n + i) for i in range(1, 1001)).encode()
+        for piece in rows(of, table, SHARES[table] * dump_bytes):
             copy.stdin.write(piece)
-            written, n = written + len(piece), n + 1000
         copy.stdin.close()
         if copy.wait() != 0:
             raise SystemExit(f"filling {table} failed")
-        if table == "users":
-            source.users = n
-        if table == "orders":
-            source.orders = n
     subprocess.run([*psql, "-c", KEYS, "-c", "VACUUM ANALYZE"], check=True)
+
+
+MYSQL_SCHEMA = """
+CREATE TABLE users (id bigint PRIMARY KEY, email varchar(190) NOT NULL UNIQUE, name varchar(190), password_hash text, address json, newsletter boolean,
+  bio text, created_at datetime(6));
+CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint, status enum('cart', 'paid', 'packed', 'shipped', 'returned'), total decimal(12,2),
+  currency char(3), placed_at datetime(6), ship_to text, note text, KEY (user_id), FOREIGN KEY (user_id) REFERENCES users (id));
+CREATE TABLE items (order_id bigint, line int, sku varchar(40), title varchar(190), quantity int, unit_price decimal(10,2), discount double,
+  PRIMARY KEY (order_id, line), FOREIGN KEY (order_id) REFERENCES orders (id));
+CREATE TABLE events (id bigint PRIMARY KEY, user_id bigint, kind varchar(40), at datetime(6), session char(32), payload json, message text);
+"""
+
+# How MySQL reads the columns of a line; what PostgreSQL writes otherwise passes through a variable.
+MYSQL_COLUMNS = {
+    "users": "(id, email, name, password_hash, address, @n, bio, @at) SET newsletter = (@n = 't'), created_at = LEFT(@at, 26)",
+    "orders": "(id, user_id, status, total, currency, @at, ship_to, note) SET placed_at = LEFT(@at, 26)",
+    "items": "(order_id, line, sku, title, quantity, unit_price, discount)",
+    "events": "(id, user_id, kind, @at, session, payload, message) SET at = LEFT(@at, 26)",
+}
+
+
+def fill_mysql(client, dump_bytes):
+    """The same in MySQL or MariaDB. `client` is its command-line client, connected to the database, with local-infile on."""
+    subprocess.run([*client, "-e", MYSQL_SCHEMA], check=True)
+    of = source()
+    for table in TABLES:
+        settings = "SET unique_checks = 0, foreign_key_checks = 0;"
+        load = f"{settings} LOAD DATA LOCAL INFILE '/dev/stdin' INTO TABLE {table} CHARACTER SET utf8mb4 {MYSQL_COLUMNS[table]}"
+        copy = subprocess.Popen([*client, "-e", load], stdin=subprocess.PIPE)
+        for piece in rows(of, table, SHARES[table] * dump_bytes):
+            copy.stdin.write(piece)
+        copy.stdin.close()
+        if copy.wait() != 0:
+            raise SystemExit(f"filling {table} failed")
+    subprocess.run([*client, "-e", f"ANALYZE TABLE {', '.join(TABLES)}"], check=True, stdout=subprocess.DEVNULL)
