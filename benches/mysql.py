@@ -9,7 +9,7 @@ import tempfile
 import time
 
 import shop_data
-from harness import KEY, Goals, Runs, arguments, bytes_of, free_port, fresh, in_turn, keep, machine, stored, timed
+from harness import KEY, Goals, Runs, arguments, as_nobody, bytes_of, free_port, fresh, in_turn, keep, machine, stored, timed
 
 PASSWORD = "bench"
 
@@ -64,14 +64,6 @@ class Server:
 
     def ask(self, database, sql):
         return subprocess.run(self.client("mariadb", "-BN", "-e", sql, database), check=True, capture_output=True, text=True).stdout.strip()
-
-
-def as_nobody():
-    """What runs a server under another account than root, which it refuses; the capability lets it read programs in root's home."""
-    if os.getuid():
-        return []
-    capability = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *capability, "--"]
 
 
 class Bench:
