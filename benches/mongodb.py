@@ -29,8 +29,8 @@ class Server:
     """DocumentDB of our own, its front end before it; its folder is removed at the end."""
 
     def __init__(self, folder, programs):
-        self.programs, self.data, self.port = pathlib.Path(programs), folder / "data", free_port()
-        self.folder = folder
+        self.programs, self.data, self.folder = pathlib.Path(programs), folder / "data", folder
+        self.inner, self.port = free_port(), free_port()
         folder.chmod(0o755)
         self.sockets = folder / "sockets"
         for made in (self.data, self.sockets):
@@ -43,12 +43,14 @@ class Server:
 
     def __enter__(self):
         options = {
-            "listen_addresses": "",
+            # DocumentDB connects to its own server when it makes a collection.
+            "listen_addresses": "127.0.0.1",
+            "port": self.inner,
             "shared_buffers": "512MB",
             "max_wal_size": "4GB",
             "shared_preload_libraries": "pg_cron,pg_documentdb_core,pg_documentdb,pg_documentdb_extended_rum",
             "cron.database_name": "postgres",
-            "cron.host": self.sockets,
+            "cron.host": "127.0.0.1",
             "unix_socket_directories": self.sockets,
         }
         command = [*as_nobody(), self.programs / "postgres", "-D", self.data]
@@ -60,7 +62,7 @@ class Server:
         user = json.dumps({"createUser": "bench", "pwd": PASSWORD, "roles": roles})
         make = ["-c", "SET client_min_messages = error", "-c", "CREATE EXTENSION documentdb CASCADE", "-c", f"SELECT documentdb_api.create_user('{user}')"]
         subprocess.run([*self.psql(), *make], check=True, stdout=subprocess.DEVNULL)
-        front = [sys.executable, FRONT, f"host={self.sockets} user=postgres dbname=postgres", str(self.port)]
+        front = [sys.executable, FRONT, f"host={self.sockets} port={self.inner} user=postgres dbname=postgres", str(self.port)]
         self.front = subprocess.Popen(front, stdout=self.log, stderr=self.log)
         self.client = pymongo.MongoClient(self.url("admin"), document_class=RawBSONDocument, serverSelectionTimeoutMS=30000)
         self.wait(lambda: self.client.admin.command("ping"))
@@ -80,7 +82,7 @@ class Server:
         self.database.wait()
 
     def psql(self):
-        return [self.programs / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h", self.sockets]
+        return [self.programs / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h", self.sockets, "-p", str(self.inner)]
 
     def url(self, database):
         return f"mongodb://bench:{PASSWORD}@127.0.0.1:{self.port}/{database}?authSource=admin&directConnection=true"
