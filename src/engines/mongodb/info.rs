@@ -68,7 +68,23 @@ pub static INFO: EngineInfo = EngineInfo {
             .default("1800")
             .help("The dump fails when the server sends nothing for this long; 0 waits for ever."),
     ],
-    restore_options: &[],
+    restore_options: &[
+        Field::new("jobs", "Parallel inserts", Integer { min: 1, max: 16 }).default("4").help("Batches on their way at once."),
+        Field::new("batchSize", "Documents per batch", Integer { min: 1, max: 100_000 })
+            .default("1000")
+            .help("At most 2 MiB go into a batch of several documents."),
+        Field::new("writeConcern", "Acknowledged by", Choice { of: &["majority", "1"] })
+            .default("majority")
+            .help("majority: most members of a replica set have it; 1: the primary alone, faster."),
+        Field::new("validation", "Validators", Choice { of: &["auto", "check", "bypass"] })
+            .default("auto")
+            .help("auto: documents go as they are into collections that the restore makes, and are checked by the validator of collections that were there; check: always; bypass: never."),
+        Field::new("exitOnError", "Stop at the first error", Bool)
+            .default("true")
+            .help("Otherwise documents and indexes that the server refuses are left out, counted and named as warnings."),
+        Field::new("usersAndRoles", "Users and roles too", Bool)
+            .help("Adds those that the backup holds and changes those of the same name. Needs the role restore on admin."),
+    ],
     restore_modes: &[RestoreMode::New, RestoreMode::Drop, RestoreMode::Clean, RestoreMode::Append],
     restore_contents: &[RestoreContent::All, RestoreContent::Schema, RestoreContent::Data],
     target_field: "database",

@@ -14,6 +14,7 @@ use crate::{
     error::Result,
 };
 
+mod accounts;
 mod address;
 mod archive;
 mod catalogue;
@@ -22,10 +23,12 @@ mod definition;
 mod dump;
 mod extjson;
 mod faults;
+mod fill;
 mod hello;
 mod info;
 mod input;
 mod inspect;
+mod load;
 mod member;
 mod metadata;
 mod moment;
@@ -33,10 +36,13 @@ mod pack;
 mod read;
 mod reader;
 mod recognise;
+mod replace;
 mod restore;
 mod roles;
 mod select;
 mod server;
+mod session;
+mod tally;
 mod uri;
 
 /// The engine.
