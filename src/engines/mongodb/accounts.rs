@@ -53,7 +53,9 @@ pub async fn restore(filling: &Filling<'_>, accounts: &[Accounts], warnings: &mu
         for (name, error) in session.clear(&made).await {
             warnings.push(format!("{name}, which held users or roles while they were restored, is left: {error}"));
         }
-        merged.map_err(|error| error.hint("restoring users and roles needs the role restore on admin; or turn the option usersAndRoles off"))?;
+        merged.map_err(|error| {
+            error.hint("restoring users and roles needs the role restore on admin; or turn the option usersAndRoles off")
+        })?;
     }
     Ok(())
 }

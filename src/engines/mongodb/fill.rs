@@ -56,7 +56,8 @@ pub struct Work<'a> {
 
 impl<'a> Filling<'a> {
     pub fn new(input: &'a Input, session: &'a Arc<Session>, plan: &RestorePlan) -> Self {
-        let number = |name: &str, default: usize| plan.engine.integer(name).and_then(|number| usize::try_from(number).ok()).unwrap_or(default);
+        let number =
+            |name: &str, default: usize| plan.engine.integer(name).and_then(|number| usize::try_from(number).ok()).unwrap_or(default);
         Self {
             input,
             session,

@@ -194,9 +194,7 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, place: usize, document: &[u8]) -> Result<()> {
-        let fits = |open: &Batch| {
-            open.place == place && open.documents.len() < self.most && open.bytes + document.len() <= BATCH_BYTES
-        };
+        let fits = |open: &Batch| open.place == place && open.documents.len() < self.most && open.bytes + document.len() <= BATCH_BYTES;
         if !self.open.as_ref().is_some_and(fits) {
             self.close();
         }
@@ -232,7 +230,10 @@ async fn insert(session: &Session, place: &Place, documents: Vec<RawDocumentBuf>
                 Err(cause) => match &*cause.kind {
                     ErrorKind::InsertMany(errors) => {
                         if let Some(concern) = &errors.write_concern_error {
-                            return Err(Error::new(Kind::Database, format!("{}: done, but not acknowledged as asked: {}", doing(), concern.message)));
+                            return Err(Error::new(
+                                Kind::Database,
+                                format!("{}: done, but not acknowledged as asked: {}", doing(), concern.message),
+                            ));
                         }
                         errors.write_errors.clone().unwrap_or_default()
                     }
@@ -275,22 +276,25 @@ async fn insert(session: &Session, place: &Place, documents: Vec<RawDocumentBuf>
 
 /// Inserts buckets under the name of their time-series collection, which the driver has no option for.
 async fn insert_raw(session: &Session, place: &Place, documents: &[RawDocumentBuf]) -> Result<Vec<IndexedWriteError>> {
-    let documents: Vec<Document> = documents.iter().map(Document::try_from).collect::<std::result::Result<_, _>>().map_err(super::archive::damaged)?;
+    let documents: Vec<Document> =
+        documents.iter().map(Document::try_from).collect::<std::result::Result<_, _>>().map_err(super::archive::damaged)?;
     let command = doc! { "insert": &place.name, "documents": documents, "ordered": false, "rawData": true };
     let answer = session.write(&place.db, || format!("inserting into {}", place.label), command).await?;
     let errors = answer.get_array("writeErrors").cloned().unwrap_or_default();
     let read = |error| mongodb::bson::deserialize_from_bson::<IndexedWriteError>(error);
-    errors.into_iter().map(read).collect::<std::result::Result<_, _>>().context(Kind::Database, || "reading the answer to an insert".to_owned())
+    errors
+        .into_iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()
+        .context(Kind::Database, || "reading the answer to an insert".to_owned())
 }
 
 /// Servers put the time of the insert where a field of the document is an empty timestamp: it is put back.
 async fn keep_empty_timestamps(session: &Session, place: &Place, documents: impl Iterator<Item = &RawDocumentBuf>) -> Result<()> {
     for document in documents.filter(|document| has_empty_timestamp(document)) {
         let Ok(Some(id)) = document.get("_id") else { continue };
-        let (id, document): (mongodb::bson::Bson, Document) = (
-            id.try_into().map_err(super::archive::damaged)?,
-            document.try_into().map_err(super::archive::damaged)?,
-        );
+        let (id, document): (mongodb::bson::Bson, Document) =
+            (id.try_into().map_err(super::archive::damaged)?, document.try_into().map_err(super::archive::damaged)?);
         let update = doc! { "q": { "_id": { "$eq": id } }, "u": [{ "$replaceWith": { "$literal": document } }] };
         let mut command = doc! { "update": &place.name, "updates": [update] };
         if place.bypass_validation {

@@ -86,7 +86,9 @@ impl<'a> Replacement<'a> {
             if error.is_cancelled() || error.retryable {
                 return Err(error);
             }
-            outcome.warnings.push(format!("collections were dropped before their successors were complete, because the server does not rename: {error}"));
+            outcome.warnings.push(format!(
+                "collections were dropped before their successors were complete, because the server does not rename: {error}"
+            ));
             return self.in_place(&databases, outcome).await;
         }
         let work: Vec<_> = beside.iter().enumerate().map(|(at, item)| Work { item, name: self.stamp.name(at), exists: false }).collect();
@@ -99,7 +101,8 @@ impl<'a> Replacement<'a> {
             return Err(told(error, session.target(), &state));
         }
         session.run.check()?;
-        let ready = work.iter().map(|work| Ready { db: work.item.db.clone(), built: work.name.clone(), name: work.item.name.clone() }).collect();
+        let ready =
+            work.iter().map(|work| Ready { db: work.item.db.clone(), built: work.name.clone(), name: work.item.name.clone() }).collect();
         let kept = self.selection.items.iter().map(|item| (item.db.clone(), item.name.clone())).collect();
         let swap = Swap { session: session.clone(), ready, databases, kept };
         session.run.info(format!("putting {} collections in their places", swap.ready.len()));
@@ -148,7 +151,9 @@ impl<'a> Replacement<'a> {
             }
             self.remake(&self.selection.items.iter().collect::<Vec<_>>(), outcome).await
         };
-        changing.await.map_err(|error| told(error, session.target(), "the old collections were dropped, and what was restored before the error is there"))
+        changing.await.map_err(|error| {
+            told(error, session.target(), "the old collections were dropped, and what was restored before the error is there")
+        })
     }
 
     async fn remake(&self, items: &[&Item], outcome: &mut RestoreOutcome) -> Result<()> {
@@ -181,7 +186,11 @@ impl Swap {
         let state = match (placed.len(), waiting.len()) {
             (0, _) => "no collection was replaced".to_owned(),
             (_, 0) => "all collections of the backup are in their places, and others that it does not hold are still there".to_owned(),
-            (_, _) => format!("replaced: {}; as they were: {}", placed.join(", "), waiting.iter().map(|ready| ready.name.as_str()).collect::<Vec<_>>().join(", ")),
+            (_, _) => format!(
+                "replaced: {}; as they were: {}",
+                placed.join(", "),
+                waiting.iter().map(|ready| ready.name.as_str()).collect::<Vec<_>>().join(", ")
+            ),
         };
         let state = if left.is_empty() { state } else { format!("{state}; {}", still_there(&left)) };
         Err(told(error, session.target(), &state))

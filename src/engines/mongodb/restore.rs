@@ -100,8 +100,11 @@ async fn change(filling: &Filling<'_>, selection: &Selection, plan: &RestorePlan
             CollectionKind::Collection => matches!(item.shape, Shape::Plain | Shape::Capped),
         });
         if !fits {
-            return Err(Error::conflict(format!("{} is of another kind in the target than in the backup; nothing was changed", item.label()))
-                .hint("choose the other collections, or the mode clean, which drops it first"));
+            return Err(Error::conflict(format!(
+                "{} is of another kind in the target than in the backup; nothing was changed",
+                item.label()
+            ))
+            .hint("choose the other collections, or the mode clean, which drops it first"));
         }
         match (found, item.shape, plan.content) {
             (None, Shape::View, RestoreContent::Data) => {}
