@@ -14,8 +14,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
-    process::{ChildStderr, ChildStdout},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{ChildStderr, ChildStdin, ChildStdout},
+    sync::mpsc,
     task::JoinHandle,
     time::timeout,
 };
@@ -50,6 +51,7 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     secrets: Vec<Secret>,
+    stdin: bool,
     stdout: bool,
     stall: Option<Duration>,
     watch: Option<Watch>,
@@ -57,7 +59,7 @@ pub struct Program {
 
 impl Program {
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new(), env: Vec::new(), secrets: Vec::new(), stdout: false, stall: None, watch: None }
+        Self { path: path.into(), args: Vec::new(), env: Vec::new(), secrets: Vec::new(), stdin: false, stdout: false, stall: None, watch: None }
     }
 
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
@@ -81,13 +83,19 @@ impl Program {
         self
     }
 
+    /// Pipes standard input, to be written with [`Child::take_from`]; else it is empty.
+    pub fn stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
+
     /// Pipes standard output, to be read with [`Child::send_to`] or [`Child::read_all`]; else it is discarded.
     pub fn stdout(mut self) -> Self {
         self.stdout = true;
         self
     }
 
-    /// Ends the child when its standard output stays silent for this long.
+    /// Ends the child when its standard output stays silent, or its standard input is not read, for this long.
     pub fn stall(mut self, after: Duration) -> Self {
         self.stall = Some(after);
         self
@@ -116,7 +124,7 @@ impl Program {
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC")
             .current_dir(&run.scratch)
-            .stdin(Stdio::null())
+            .stdin(if self.stdin { Stdio::piped() } else { Stdio::null() })
             .stdout(if self.stdout { Stdio::piped() } else { Stdio::null() })
             .stderr(Stdio::piped())
             .process_group(0)
@@ -126,6 +134,7 @@ impl Program {
         }
         command.envs(self.env);
         let mut inner = command.spawn().context(Kind::Internal, || format!("starting {}", self.path.display()))?;
+        let stdin = inner.stdin.take();
         let stdout = inner.stdout.take();
         if let Some(pipe) = &stdout {
             // Refused beyond the user's share of pipe memory: the usual size works too, only slower.
@@ -133,7 +142,7 @@ impl Program {
         }
         let stderr = inner.stderr.take().map(|pipe| tokio::spawn(relay(pipe, self.secrets, self.watch, run.clone())));
         let group = inner.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Child { name, inner, group, stdout, stderr, stall: self.stall })
+        Ok(Child { name, inner, group, stdin, stdout, stderr, stall: self.stall })
     }
 
     /// Runs it to its end and returns what it wrote to standard output, at most `limit` bytes.
@@ -156,6 +165,7 @@ pub struct Child {
     inner: tokio::process::Child,
     /// `None` once every process of the group has been ended.
     group: Option<Pid>,
+    stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: Option<JoinHandle<VecDeque<String>>>,
     stall: Option<Duration>,
@@ -223,6 +233,34 @@ impl Child {
         read.map(|()| head.freeze())
     }
 
+    /// Writes what arrives to standard input and closes it at the end. An error that arrives ends it too. A child that ends
+    /// before it has read everything is no error here: why is for [`Child::success`] to tell. Only the child's slowness
+    /// counts as a stall, not that of the sender.
+    pub async fn take_from(&mut self, pieces: &mut mpsc::Receiver<Result<Bytes>>, run: &Run) -> Result<()> {
+        let Some(mut pipe) = self.stdin.take() else {
+            return Err(Error::internal(format!("the input of {} is not piped", self.name)));
+        };
+        while let Some(piece) = run.until_cancelled(async { Ok(pieces.recv().await) }).await? {
+            let piece = piece?;
+            let writing = async {
+                let write = pipe.write_all(&piece);
+                match self.stall {
+                    None => Ok(write.await),
+                    Some(limit) => timeout(limit, write).await.map_err(|_| {
+                        Error::new(Kind::Restore, format!("{} took nothing for {} s and was ended", self.name, limit.as_secs()))
+                            .hint("look for locks on the server, or raise the stall timeout")
+                    }),
+                }
+            };
+            match run.until_cancelled(writing).await? {
+                Ok(()) => {}
+                Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(cause) => return Err(cause).context(Kind::Internal, || format!("writing to {}", self.name)),
+            }
+        }
+        Ok(())
+    }
+
     /// Reads until the piece is full or the output ends; returns the bytes in it.
     async fn fill(&self, pipe: &mut ChildStdout, piece: &mut BytesMut) -> Result<usize> {
         while piece.len() < PIECE {
@@ -288,6 +326,7 @@ impl Child {
 
     /// Ends the child and its group: SIGTERM, then SIGKILL after a grace. Returns its last words.
     pub async fn kill(mut self) -> Vec<String> {
+        self.stdin = None;
         self.stdout = None;
         self.signal(Signal::TERM);
         if timeout(GRACE, self.inner.wait()).await.is_err() {
@@ -481,6 +520,40 @@ mod tests {
             all.extend_from_slice(&piece);
         }
         assert_eq!((head.len() as u64 + sent, all), (14, b"one\ntwo\nthree\n".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn input_is_written_until_it_ends_or_the_child_does() {
+        let (run, _) = run();
+        let feed = |pieces: Vec<Result<Bytes>>| {
+            let (send, receive) = mpsc::channel(1);
+            tokio::spawn(async move {
+                for piece in pieces {
+                    if send.send(piece).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            receive
+        };
+        let pieces = || (0..100).map(|_| Ok(Bytes::from(vec![b'x'; PIECE]))).collect::<Vec<_>>();
+        let mut child = sh(&format!("test $(wc -c) = {}", 100 * PIECE)).stdin().spawn(&run).unwrap();
+        child.take_from(&mut feed(pieces()), &run).await.unwrap();
+        child.success(&run).await.unwrap();
+
+        let mut child = sh("head -c 10; exit 3").stdin().spawn(&run).unwrap();
+        child.take_from(&mut feed(pieces()), &run).await.unwrap();
+        assert!(child.success(&run).await.is_err());
+
+        let mut child = sh("cat").stdin().spawn(&run).unwrap();
+        let mut broken = feed(vec![Ok(Bytes::from_static(b"x")), Err(Error::internal("broken"))]);
+        assert_eq!(child.take_from(&mut broken, &run).await.unwrap_err().context, "broken");
+        child.kill().await;
+
+        let mut child = sh("sleep 600").stdin().stall(Duration::from_millis(300)).spawn(&run).unwrap();
+        let stalled = child.take_from(&mut feed(pieces()), &run).await.unwrap_err();
+        assert!(stalled.to_string().contains("took nothing"), "{stalled}");
+        child.kill().await;
     }
 
     #[tokio::test]

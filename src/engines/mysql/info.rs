@@ -61,7 +61,25 @@ pub static INFO: EngineInfo = EngineInfo {
             .default("1800")
             .help("The dump fails when nothing arrives for this long; 0 waits for ever."),
     ],
-    restore_options: &[],
+    restore_options: &[
+        Field::new("stopOnError", "Stop at the first error", Bool)
+            .default("true")
+            .help("Otherwise errors become warnings and what can be restored is."),
+        Field::new("definers", "Definers", Choice { of: &["keep", "drop"] })
+            .default("keep")
+            .help("drop: views, triggers, routines and events belong to the connecting user, whoever they belonged to."),
+        Field::new("fromDatabase", "Database in the dump", Text).help("Which one of a dump of several databases is restored into the target."),
+        Field::new("gtid", "Keep transaction ids", Bool)
+            .help("Runs the statements of the dump that set the server's executed GTIDs and switch its binary log off; else they are left out."),
+        Field::new("jobs", "Parallel jobs", Integer { min: 1, max: 64 }).default("2").help("Connections that count rows afterwards."),
+        Field::new("lockTimeoutSeconds", "Lock timeout", SECONDS)
+            .default("60")
+            .help("Seconds a statement waits for others who use a table; 0 waits for ever."),
+        Field::new("stallTimeoutSeconds", "Stall timeout", SECONDS)
+            .default("0")
+            .help("The restore fails when the server takes nothing for this long, such as while it builds an index; 0 waits for ever."),
+        Field::new("analyze", "Analyze afterwards", Bool).help("Collects the optimizer's statistics at the end."),
+    ],
     restore_modes: &[RestoreMode::New, RestoreMode::Drop, RestoreMode::Clean, RestoreMode::Append],
     restore_contents: &[RestoreContent::All, RestoreContent::Schema, RestoreContent::Data],
     target_field: "database",
