@@ -14,6 +14,7 @@ mod crash;
 mod decrypt_script;
 mod guards;
 mod jobs;
+mod mysql_restore;
 mod options;
 mod packaging;
 mod peers;

@@ -194,7 +194,7 @@ impl Sink for Contents {
             }
             Kind::Change(None) => self.all_inexact = true,
             Kind::Alter { name, .. } | Kind::Keys(name) => drop(self.home(&name)),
-            Kind::Drop { names, .. } | Kind::Lock(names) => names.iter().for_each(|name| drop(self.home(name))),
+            Kind::Drop { names, .. } => names.iter().for_each(|name| drop(self.home(name))),
             Kind::LeftOut(why) => drop(self.left_out.insert(why)),
             _ => {}
         }

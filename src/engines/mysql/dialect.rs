@@ -20,14 +20,16 @@ impl Dialect {
         self.flavour == Flavour::MySql && sql.starts_with(b"/*M!") && memchr::memmem::find(sql, b"*/") == Some(sql.len() - 2)
     }
 
-    /// Notes what must change in a definition: collations, and modes that are gone.
+    /// Notes what must change in a statement: collations, modes that are gone, and the mode of the dump programs, in which
+    /// dates such as February 31, which a table may hold, would be lost.
     pub fn translate(self, sql: &[u8], changes: &mut Vec<(Range<usize>, String)>, warnings: &mut BTreeSet<String>) {
         let foreign = match self.flavour {
             Flavour::MySql => memchr::memmem::find(sql, b"uca1400").or_else(|| memchr::memmem::find(sql, b"_nopad_")),
             Flavour::MariaDb => memchr::memmem::find(sql, b"_0900_"),
         };
         let dead_mode = self.flavour == Flavour::MySql && self.version >= Version::new(8, 0, 0) && memchr::memmem::find(sql, b"NO_AUTO_CREATE_USER").is_some();
-        if foreign.is_none() && !dead_mode {
+        let loads = memchr::memmem::find(sql, b"'NO_AUTO_VALUE_ON_ZERO'").is_some();
+        if foreign.is_none() && !dead_mode && !loads {
             return;
         }
         let sets = Tokens::new(sql).next().is_some_and(|first| first.is(sql, "set"));
@@ -48,6 +50,8 @@ impl Dialect {
             } else if dead_mode && sets && token.what == What::Text && text.contains("NO_AUTO_CREATE_USER") {
                 let modes: Vec<&str> = text.split(',').filter(|mode| *mode != "NO_AUTO_CREATE_USER").collect();
                 changes.push((token.place.clone(), format!("'{}'", modes.join(","))));
+            } else if loads && sets && text == "NO_AUTO_VALUE_ON_ZERO" {
+                changes.push((token.place.clone(), "'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'".into()));
             }
             before = Some(token);
         }
@@ -103,6 +107,11 @@ mod tests {
         );
         check(MARIADB, "SET collation_connection = utf8mb4_0900_ai_ci", "SET collation_connection = utf8mb4_uca1400_ai_ci");
         check(MYSQL, "CREATE TABLE t (a text) COLLATE=utf8mb4_uca1400_ai_cs", "CREATE TABLE t (a text) COLLATE=utf8mb4_0900_as_cs");
+        check(
+            MYSQL,
+            "/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */",
+            "/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES' */",
+        );
         check(MYSQL, "/*!50003 SET sql_mode = 'A,NO_AUTO_CREATE_USER,B' */", "/*!50003 SET sql_mode = 'A,B' */");
         check(MYSQL, "CREATE TABLE t (a text COLLATE utf8mb3_general_nopad_ci)", "CREATE TABLE t (a text COLLATE utf8mb3_general_ci)");
         assert!(MYSQL.ignores(b"/*M!100616 SET a=1 */") && !MYSQL.ignores(b"/*M!100616 a*/ b */") && !MARIADB.ignores(b"/*M!100616 SET a=1 */"));

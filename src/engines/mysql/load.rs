@@ -83,7 +83,8 @@ impl Load<'_> {
         let lock = format!("dbsnap {random}");
         let said = Arc::new(Mutex::new(Said::default()));
         let mut program = self.target.program(self.tool, run)?;
-        let mark = format!("~{}~", &random[..16]);
+        // The clients take 15 characters at most; the rest of a UUID is not random everywhere.
+        let mark = format!("~{}~", &random[19..]);
         program = program
             .args(["--batch", "--binary-mode", "--comments", "--skip-auto-rehash", "--skip-reconnect", "--local-infile=0"])
             .arg(format!("--delimiter={mark}"));
@@ -144,6 +145,7 @@ impl Load<'_> {
         match code {
             Some(1050 | 1304 | 1359 | 1537) => error.hint("restore into a new database, or in the mode that replaces what is there"),
             Some(1062) => error.hint("the rows are there already: restore into a new database, or in the mode that replaces what is there"),
+            Some(3105) => error.hint("dumps of MariaDB hold values for generated columns, which MySQL refuses: restore into MariaDB"),
             Some(1205) => error.hint("end the other sessions, or raise the lock timeout").retryable(),
             Some(1227 | 1449) if !self.contents.definers.is_empty() && !self.choice.without_definers => {
                 error.hint("the account may not name other definers: restore with the option definers set to drop, or grant it that right")
@@ -260,7 +262,7 @@ fn error_of(line: &str) -> Option<(u32, String)> {
     let rest = &line[line.find("ERROR ")? + 6..];
     let (code, rest) = rest.split_once(' ')?;
     let code = code.trim_end_matches(':').parse().ok()?;
-    let rest = rest.split_once(") ").filter(|(state, _)| state.starts_with('(')).map_or(rest, |(_, rest)| rest);
+    let rest = rest.split_once(')').filter(|(state, _)| state.starts_with('(')).map_or(rest, |(_, rest)| rest).trim_start();
     let (place, words) = match rest.strip_prefix("at line ").and_then(|rest| rest.split_once(": ")) {
         Some((line, words)) => (format!("line {line}: "), words),
         None => (String::new(), rest.trim_start_matches(": ")),

@@ -69,7 +69,7 @@ pub enum Kind {
     Change(Option<Name>),
     /// The value that a sequence has.
     SetValue,
-    Lock(Vec<Name>),
+    Lock,
     Unlock,
     Set,
     /// Sets whether the session writes a binary log.
@@ -147,7 +147,7 @@ impl Reader<'_> {
                 self.refuse_files()?;
                 Ok(Kind::Change(name))
             }
-            "lock" if self.word("tables") || self.word("table") => self.lock(),
+            "lock" if self.word("tables") || self.word("table") => Ok(Kind::Lock),
             "unlock" => Ok(Kind::Unlock),
             "use" => Ok(Kind::Use(self.name()?.name)),
             "set" => self.set(),
@@ -351,16 +351,6 @@ impl Reader<'_> {
         Ok(Kind::Alter { thing, name })
     }
 
-    fn lock(&mut self) -> Result<Kind, String> {
-        let mut names = vec![self.name()?];
-        while let Some(token) = self.tokens.next() {
-            if token.what == What::Sign(b',') {
-                names.push(self.name()?);
-            }
-        }
-        Ok(Kind::Lock(names))
-    }
-
     fn set(&mut self) -> Result<Kind, String> {
         let sql = self.sql;
         let words: Vec<Token> = self.tokens.by_ref().take(2000).collect();
@@ -412,7 +402,6 @@ mod tests {
             Kind::Drop { thing, names: all } => format!("drop {thing:?} {}", names(all)),
             Kind::Alter { thing, name } => format!("alter {thing:?} {}", names(std::slice::from_ref(name))),
             Kind::Keys(name) => format!("keys {}", name.name),
-            Kind::Lock(all) => format!("lock {}", names(all)),
             Kind::Change(name) => format!("change {}", names(name.as_slice())),
             other => format!("{other:?}"),
         };
@@ -441,7 +430,7 @@ mod tests {
         check("/*!40000 ALTER TABLE `t` DISABLE KEYS */", "keys t");
         check("ALTER TABLE `t` ADD PRIMARY KEY (`id`)", "alter Table t");
         check("CREATE UNIQUE INDEX i ON t (a)", "alter Table t");
-        check("LOCK TABLES `a` WRITE, `b` READ", "lock a b");
+        check("LOCK TABLES `a` WRITE, `b` READ", "Lock");
         check("SET @@SESSION.SQL_LOG_BIN= 0", "LogBin");
         check("SET @@SESSION.SQL_LOG_BIN = @MYSQLDUMP_TEMP_LOG_BIN", "LogBin");
         check("SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN", "Set");

@@ -71,6 +71,11 @@ pub fn first_word(sql: &str) -> Option<String> {
     }
 }
 
+/// True when names stand in backticks, or comments are executable: MySQL's and MariaDB's own ways.
+pub fn is_of_mysql(sql: &str) -> bool {
+    ["/*!", "/*M!"].iter().any(|mark| sql.contains(mark)) || Tokens::new(sql).take(200).any(|token| token == Token::Sign('`'))
+}
+
 /// True for the bytes of names and numbers.
 pub fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80

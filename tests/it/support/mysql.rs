@@ -120,6 +120,8 @@ impl Server {
         server
             .args([format!("--port={port}"), "--bind-address=127.0.0.1".to_owned()])
             .arg(format!("--socket={}", folder.join("socket").display()))
+            // A server that starts removes the temporary tables of others in a shared one.
+            .arg(format!("--tmpdir={}", folder.display()))
             .arg(format!("--pid-file={}", folder.join("server.pid").display()))
             .arg(format!("--init-file={}", folder.join("accounts.sql").display()))
             .args(["--skip-name-resolve", "--max-connect-errors=1000000", "--default-time-zone=+00:00", "--performance-schema=OFF"])
