@@ -59,7 +59,16 @@ pub struct Program {
 
 impl Program {
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new(), env: Vec::new(), secrets: Vec::new(), stdin: false, stdout: false, stall: None, watch: None }
+        Self {
+            path: path.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            secrets: Vec::new(),
+            stdin: false,
+            stdout: false,
+            stall: None,
+            watch: None,
+        }
     }
 
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {

@@ -272,7 +272,10 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Sink for Chooser<'_, F> {
     fn insert(&mut self, line: u64, head: &[u8]) -> Result<()> {
         let wrong = |why: String| Error::new(ErrorKind::Restore, format!("line {line}: {why}"));
         self.passing = false;
-        if self.choice.content == RestoreContent::Schema || self.choice.part == Part::Programs || self.current.as_deref().is_some_and(is_system) {
+        if self.choice.content == RestoreContent::Schema
+            || self.choice.part == Part::Programs
+            || self.current.as_deref().is_some_and(is_system)
+        {
             return Ok(());
         }
         let (name, _) = statement::inserted(head).map_err(wrong)?;

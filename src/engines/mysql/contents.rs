@@ -79,7 +79,8 @@ impl Contents {
     pub fn counts(&self) -> Vec<TableCount> {
         let several = self.databases.len() > 1;
         let base = self.tables.iter().filter(|table| table.thing != Some(Thing::Sequence));
-        base.map(|table| TableCount { schema: table.database.clone().filter(|_| several), name: table.name.clone(), rows: table.rows }).collect()
+        base.map(|table| TableCount { schema: table.database.clone().filter(|_| several), name: table.name.clone(), rows: table.rows })
+            .collect()
     }
 
     /// True when a table has exactly the rows that its INSERTs have.

@@ -21,12 +21,42 @@ pub struct Definition {
 
 /// Kind of thing, query for the names, SHOW CREATE's word, its columns with the statement and the SQL mode.
 const SOURCES: &[(Thing, &str, &str, usize, Option<usize>)] = &[
-    (Thing::Function, "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'FUNCTION'", "FUNCTION", 2, Some(1)),
-    (Thing::Procedure, "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE'", "PROCEDURE", 2, Some(1)),
-    (Thing::Package, "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PACKAGE'", "PACKAGE", 2, Some(1)),
-    (Thing::Package, "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PACKAGE BODY'", "PACKAGE BODY", 2, Some(1)),
+    (
+        Thing::Function,
+        "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'FUNCTION'",
+        "FUNCTION",
+        2,
+        Some(1),
+    ),
+    (
+        Thing::Procedure,
+        "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE'",
+        "PROCEDURE",
+        2,
+        Some(1),
+    ),
+    (
+        Thing::Package,
+        "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PACKAGE'",
+        "PACKAGE",
+        2,
+        Some(1),
+    ),
+    (
+        Thing::Package,
+        "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PACKAGE BODY'",
+        "PACKAGE BODY",
+        2,
+        Some(1),
+    ),
     (Thing::View, "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()", "VIEW", 1, None),
-    (Thing::Trigger, "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY event_object_table, action_timing, event_manipulation, action_order", "TRIGGER", 2, Some(1)),
+    (
+        Thing::Trigger,
+        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY event_object_table, action_timing, event_manipulation, action_order",
+        "TRIGGER",
+        2,
+        Some(1),
+    ),
     (Thing::Event, "SELECT event_name FROM information_schema.events WHERE event_schema = DATABASE()", "EVENT", 3, Some(1)),
 ];
 

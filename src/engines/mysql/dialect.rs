@@ -27,7 +27,9 @@ impl Dialect {
             Flavour::MySql => memchr::memmem::find(sql, b"uca1400").or_else(|| memchr::memmem::find(sql, b"_nopad_")),
             Flavour::MariaDb => memchr::memmem::find(sql, b"_0900_"),
         };
-        let dead_mode = self.flavour == Flavour::MySql && self.version >= Version::new(8, 0, 0) && memchr::memmem::find(sql, b"NO_AUTO_CREATE_USER").is_some();
+        let dead_mode = self.flavour == Flavour::MySql
+            && self.version >= Version::new(8, 0, 0)
+            && memchr::memmem::find(sql, b"NO_AUTO_CREATE_USER").is_some();
         let loads = memchr::memmem::find(sql, b"'NO_AUTO_VALUE_ON_ZERO'").is_some();
         if foreign.is_none() && !dead_mode && !loads {
             return;
@@ -63,11 +65,13 @@ impl Dialect {
         let ending = ["_as_cs", "_as_ci", "_ai_cs", "_ai_ci"].into_iter().find(|ending| name.ends_with(ending)).unwrap_or("_ai_ci");
         match self.flavour {
             Flavour::MariaDb if name == "utf8mb4_0900_bin" => Some("utf8mb4_bin".into()),
-            Flavour::MariaDb if name.contains("_0900_") && self.version < Version::new(11, 4, 5) => Some(if self.version < Version::new(10, 10, 0) {
-                "utf8mb4_unicode_520_ci".into()
-            } else {
-                format!("utf8mb4_uca1400{ending}")
-            }),
+            Flavour::MariaDb if name.contains("_0900_") && self.version < Version::new(11, 4, 5) => {
+                Some(if self.version < Version::new(10, 10, 0) {
+                    "utf8mb4_unicode_520_ci".into()
+                } else {
+                    format!("utf8mb4_uca1400{ending}")
+                })
+            }
             Flavour::MySql if name.contains("uca1400") => {
                 let set = name.split_once('_').map(|(set, _)| set).filter(|set| !set.starts_with("uca1400")).unwrap_or("utf8mb4");
                 Some(match (set, self.version >= Version::new(8, 0, 0)) {
@@ -114,6 +118,8 @@ mod tests {
         );
         check(MYSQL, "/*!50003 SET sql_mode = 'A,NO_AUTO_CREATE_USER,B' */", "/*!50003 SET sql_mode = 'A,B' */");
         check(MYSQL, "CREATE TABLE t (a text COLLATE utf8mb3_general_nopad_ci)", "CREATE TABLE t (a text COLLATE utf8mb3_general_ci)");
-        assert!(MYSQL.ignores(b"/*M!100616 SET a=1 */") && !MYSQL.ignores(b"/*M!100616 a*/ b */") && !MARIADB.ignores(b"/*M!100616 SET a=1 */"));
+        assert!(
+            MYSQL.ignores(b"/*M!100616 SET a=1 */") && !MYSQL.ignores(b"/*M!100616 a*/ b */") && !MARIADB.ignores(b"/*M!100616 SET a=1 */")
+        );
     }
 }

@@ -68,9 +68,11 @@ pub static INFO: EngineInfo = EngineInfo {
         Field::new("definers", "Definers", Choice { of: &["keep", "drop"] })
             .default("keep")
             .help("drop: views, triggers, routines and events belong to the connecting user, whoever they belonged to."),
-        Field::new("fromDatabase", "Database in the dump", Text).help("Which one of a dump of several databases is restored into the target."),
-        Field::new("gtid", "Keep transaction ids", Bool)
-            .help("Runs the statements of the dump that set the server's executed GTIDs and switch its binary log off; else they are left out."),
+        Field::new("fromDatabase", "Database in the dump", Text)
+            .help("Which one of a dump of several databases is restored into the target."),
+        Field::new("gtid", "Keep transaction ids", Bool).help(
+            "Runs the statements of the dump that set the server's executed GTIDs and switch its binary log off; else they are left out.",
+        ),
         Field::new("jobs", "Parallel jobs", Integer { min: 1, max: 64 }).default("2").help("Connections that count rows afterwards."),
         Field::new("lockTimeoutSeconds", "Lock timeout", SECONDS)
             .default("60")

@@ -560,7 +560,10 @@ mod tests {
 
     #[test]
     fn modes_say_whether_a_backslash_escapes() {
-        check("SET sql_mode='NO_BACKSLASH_ESCAPES'; SELECT 'a\\'; SELECT 1", &["1:SET sql_mode='NO_BACKSLASH_ESCAPES'", "1:SELECT 'a\\'", "1:SELECT 1"]);
+        check(
+            "SET sql_mode='NO_BACKSLASH_ESCAPES'; SELECT 'a\\'; SELECT 1",
+            &["1:SET sql_mode='NO_BACKSLASH_ESCAPES'", "1:SELECT 'a\\'", "1:SELECT 1"],
+        );
         refused("SET sql_mode=CONCAT('a','b');", "cannot be told");
     }
 
@@ -569,7 +572,9 @@ mod tests {
         for script in ["\\! touch x", "SELECT 1;\n\\. file", "INSERT INTO t VALUES (1 \\! x", "SELECT 1 \\g", "/*!50000 \\! x */"] {
             refused(script, "command of the client");
         }
-        for script in ["SELECT 'x", "SELECT `x", "/* x", "INSERT INTO t VALUES (1", "INSERT INTO t VALUES (1),", "/*!50000 SELECT 1", "SELECT '\\"] {
+        for script in
+            ["SELECT 'x", "SELECT `x", "/* x", "INSERT INTO t VALUES (1", "INSERT INTO t VALUES (1),", "/*!50000 SELECT 1", "SELECT '\\"]
+        {
             refused(script, "ends inside");
         }
     }

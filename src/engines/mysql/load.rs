@@ -170,7 +170,8 @@ impl Load<'_> {
         let mut file = File::open(self.script).context(Kind::Restore, || format!("opening {}", self.script.display()))?;
         let (contents, choice, at) = (self.contents.clone(), self.choice.clone(), position.clone());
         // IS_USED_LOCK finds the session by it.
-        let mut first = vec![format!("DO GET_LOCK({}, 0)", literal(lock)), "SET SESSION wait_timeout = 86400, net_read_timeout = 3600".to_owned()];
+        let mut first =
+            vec![format!("DO GET_LOCK({}, 0)", literal(lock)), "SET SESSION wait_timeout = 86400, net_read_timeout = 3600".to_owned()];
         let limit = self.lock_timeout.map_or(31_536_000, |limit| limit.as_secs().max(1));
         first.push(format!("SET SESSION lock_wait_timeout = {limit}"));
         let reader = tokio::task::spawn_blocking(move || {

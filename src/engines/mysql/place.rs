@@ -77,7 +77,8 @@ impl Place {
 
     /// Ends every session that is in a database, but for this one and the one with the number `own`.
     pub async fn end_sessions(&mut self, name: &str, own: u64) -> Result<()> {
-        let sql = format!("SELECT id FROM information_schema.processlist WHERE db = {} AND id NOT IN (CONNECTION_ID(), {own})", literal(name));
+        let sql =
+            format!("SELECT id FROM information_schema.processlist WHERE db = {} AND id NOT IN (CONNECTION_ID(), {own})", literal(name));
         let sessions: Vec<u64> =
             self.connection.query(sql).await.map_err(|cause| failed(format!("looking for the sessions in '{name}'"), cause))?;
         for session in sessions {
@@ -177,7 +178,9 @@ mod tests {
 
     #[test]
     fn a_spare_name_is_short_enough_and_known_again() {
-        for name in ["shop", "🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘", &"x".repeat(64)] {
+        for name in
+            ["shop", "🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘🐘", &"x".repeat(64)]
+        {
             let spare = spare_name(name, "new");
             assert!(spare.chars().count() <= 64 && spare != spare_name(name, "new"), "{spare}");
             assert!(is_beside(&spare, name, "new") && !is_beside(&spare, "shops", "new") && !is_beside(&spare, name, "old"), "{spare}");

@@ -5,8 +5,20 @@ use crate::domain::artifact::DumpFormat;
 
 /// Texts that only dump programs for MySQL and MariaDB write.
 const MARKS: &[&str] = &[
-    "-- MySQL dump ", "-- MariaDB dump ", "-- mysqldump", "-- phpMyAdmin SQL Dump", "-- Adminer", "/*!40", "/*!50", "/*!80", "/*M!", "ENGINE=InnoDB",
-    "ENGINE=MyISAM", "AUTO_INCREMENT=", "-- HeidiSQL", "-- Navicat",
+    "-- MySQL dump ",
+    "-- MariaDB dump ",
+    "-- mysqldump",
+    "-- phpMyAdmin SQL Dump",
+    "-- Adminer",
+    "/*!40",
+    "/*!50",
+    "/*!80",
+    "/*M!",
+    "ENGINE=InnoDB",
+    "ENGINE=MyISAM",
+    "AUTO_INCREMENT=",
+    "-- HeidiSQL",
+    "-- Navicat",
 ];
 /// Words that a script may begin with.
 const BEGINNINGS: &[&str] =

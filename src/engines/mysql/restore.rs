@@ -197,8 +197,11 @@ impl Job<'_> {
         let databases = self.databases();
         for (name, _) in &databases {
             if place.exists(name).await? {
-                return Err(Error::conflict(format!("database '{name}' exists already on {}:{}", self.target.address.host, self.target.address.port))
-                    .hint("choose another name, or the mode that replaces it"));
+                return Err(Error::conflict(format!(
+                    "database '{name}' exists already on {}:{}",
+                    self.target.address.host, self.target.address.port
+                ))
+                .hint("choose another name, or the mode that replaces it"));
             }
         }
         self.run.check()?;
@@ -412,7 +415,8 @@ impl Job<'_> {
         match compare("the restored database differs from the backup", &expected, &outcome.tables) {
             Err(error) if lenient => outcome.warnings.push(error.to_string()),
             compared => {
-                return compared.map_err(|error| error.hint("make sure nothing writes to the target during the restore, then restore again"));
+                return compared
+                    .map_err(|error| error.hint("make sure nothing writes to the target during the restore, then restore again"));
             }
         }
         Ok(())
@@ -422,9 +426,8 @@ impl Job<'_> {
         for table in self.contents.tables.iter().filter(|table| choice.takes_table(&table.database, &table.name)) {
             let Some(target) = choice.target(&table.database) else { continue };
             let sql = format!("ANALYZE TABLE {}.{}", ident(target), ident(&table.name));
-            let analyzing = async {
-                place.connection().query_drop(sql).await.map_err(|cause| failed(format!("analyzing {}", table.name), cause))
-            };
+            let analyzing =
+                async { place.connection().query_drop(sql).await.map_err(|cause| failed(format!("analyzing {}", table.name), cause)) };
             self.run.until_cancelled(analyzing).await?;
         }
         Ok(())

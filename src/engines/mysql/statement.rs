@@ -7,8 +7,30 @@ use super::token::{Token, Tokens, What, beginning};
 
 /// Commands of the clients that are words.
 const CLIENT_COMMANDS: &[&str] = &[
-    "charset", "clear", "connect", "costs", "edit", "ego", "exit", "go", "nopager", "notee", "nowarning", "pager", "print", "prompt",
-    "query_attributes", "quit", "rehash", "resetconnection", "sandbox", "source", "status", "system", "tee", "warnings",
+    "charset",
+    "clear",
+    "connect",
+    "costs",
+    "edit",
+    "ego",
+    "exit",
+    "go",
+    "nopager",
+    "notee",
+    "nowarning",
+    "pager",
+    "print",
+    "prompt",
+    "query_attributes",
+    "quit",
+    "rehash",
+    "resetconnection",
+    "sandbox",
+    "source",
+    "status",
+    "system",
+    "tee",
+    "warnings",
 ];
 /// Character sets in which a backslash may be the second half of a character.
 const BACKSLASH_SETS: &[&str] = &["big5", "cp932", "gb18030", "gbk", "sjis"];
@@ -54,15 +76,31 @@ pub struct Name {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// The name, where it stands, and the words after it.
-    CreateDatabase { name: String, properties: Range<usize> },
-    AlterDatabase { place: Range<usize>, name: String },
+    CreateDatabase {
+        name: String,
+        properties: Range<usize>,
+    },
+    AlterDatabase {
+        place: Range<usize>,
+        name: String,
+    },
     DropDatabase,
     Use(String),
     /// `on`: the table of a trigger.
-    Create { thing: Thing, name: Name, on: Option<Name> },
-    Drop { thing: Thing, names: Vec<Name> },
+    Create {
+        thing: Thing,
+        name: Name,
+        on: Option<Name>,
+    },
+    Drop {
+        thing: Thing,
+        names: Vec<Name>,
+    },
     /// Definitions of something that is there already: ALTER TABLE, CREATE INDEX.
-    Alter { thing: Thing, name: Name },
+    Alter {
+        thing: Thing,
+        name: Name,
+    },
     /// ALTER TABLE ... DISABLE KEYS or ENABLE KEYS.
     Keys(Name),
     /// Changes rows otherwise than by VALUES.
@@ -374,7 +412,9 @@ impl Reader<'_> {
                 return Err(self.refused("is no statement that a backup needs"));
             }
         }
-        if ["names", "character", "charset"].contains(&text(0).as_str()) && words.iter().any(|word| BACKSLASH_SETS.contains(&word.text(sql).to_ascii_lowercase().as_str())) {
+        if ["names", "character", "charset"].contains(&text(0).as_str())
+            && words.iter().any(|word| BACKSLASH_SETS.contains(&word.text(sql).to_ascii_lowercase().as_str()))
+        {
             return Err(self.refused("chooses a character set in which statements cannot be told apart safely; dump with utf8mb4"));
         }
         Ok(Kind::Set)
@@ -396,7 +436,13 @@ mod tests {
 
     fn check(sql: &str, expect: &str) {
         let read = read(sql.as_bytes()).unwrap_or_else(|why| panic!("{why}"));
-        let names = |names: &[Name]| names.iter().map(|name| format!("{}{}", name.database.as_deref().map(|d| format!("{d}.")).unwrap_or_default(), name.name)).collect::<Vec<_>>().join(" ");
+        let names = |names: &[Name]| {
+            names
+                .iter()
+                .map(|name| format!("{}{}", name.database.as_deref().map(|d| format!("{d}.")).unwrap_or_default(), name.name))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         let text = match &read.kind {
             Kind::Create { thing, name, on } => format!("create {thing:?} {} {}", names(std::slice::from_ref(name)), names(on.as_slice())),
             Kind::Drop { thing, names: all } => format!("drop {thing:?} {}", names(all)),
@@ -423,7 +469,10 @@ mod tests {
             "create Trigger x t [DEFINER=`a`@`b`: Some(\"a@b\")]",
         );
         check("CREATE DEFINER=CURRENT_USER() FUNCTION f() RETURNS int RETURN 1", "create Function f [DEFINER=CURRENT_USER(): None]");
-        check("/*!50106 CREATE*/ /*!50117 DEFINER=`a`@`b`*/ /*!50106 EVENT `e` ON SCHEDULE EVERY 1 DAY DO SELECT 1 */", "create Event e [DEFINER=`a`@`b`: Some(\"a@b\")]");
+        check(
+            "/*!50106 CREATE*/ /*!50117 DEFINER=`a`@`b`*/ /*!50106 EVENT `e` ON SCHEDULE EVERY 1 DAY DO SELECT 1 */",
+            "create Event e [DEFINER=`a`@`b`: Some(\"a@b\")]",
+        );
         check("CREATE SEQUENCE `s` start with 1", "create Sequence s");
         check("/*!50001 DROP VIEW IF EXISTS `v`*/", "drop View v");
         check("DROP TABLE IF EXISTS `a`, b.c", "drop Table a b.c");
@@ -444,12 +493,35 @@ mod tests {
     #[test]
     fn what_no_backup_needs_is_refused() {
         for sql in [
-            "system touch x", "source x", "LOAD DATA LOCAL INFILE 'x' INTO TABLE t", "SELECT 1 INTO OUTFILE 'x'", "SELECT LOAD_FILE('x')",
-            "/*!50000 SELECT 1 INTO /**/ DUMPFILE 'x' */", "INSTALL PLUGIN a SONAME 'b'", "CREATE FUNCTION f RETURNS STRING SONAME 'x.so'",
-            "CREATE AGGREGATE FUNCTION IF NOT EXISTS f RETURNS INTEGER SONAME 'x.so'", "GRANT ALL ON *.* TO x", "CREATE USER x", "DROP USER x",
-            "SET GLOBAL max_connections=1", "SET @@global.max_connections=1", "SET a=1, PERSIST b=2", "SET PASSWORD='x'", "SET DEFAULT ROLE ALL TO x",
-            "SET STATEMENT max_statement_time=1 FOR GRANT x", "SHUTDOWN", "KILL 1", "PREPARE s FROM 'x'", "EXECUTE IMMEDIATE 'x'", "CALL p()",
-            "ALTER TABLE t RENAME TO other.t", "RENAME TABLE a TO other.b", "ALTER USER x", "SET NAMES gbk", "HANDLER t OPEN", "'x'",
+            "system touch x",
+            "source x",
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t",
+            "SELECT 1 INTO OUTFILE 'x'",
+            "SELECT LOAD_FILE('x')",
+            "/*!50000 SELECT 1 INTO /**/ DUMPFILE 'x' */",
+            "INSTALL PLUGIN a SONAME 'b'",
+            "CREATE FUNCTION f RETURNS STRING SONAME 'x.so'",
+            "CREATE AGGREGATE FUNCTION IF NOT EXISTS f RETURNS INTEGER SONAME 'x.so'",
+            "GRANT ALL ON *.* TO x",
+            "CREATE USER x",
+            "DROP USER x",
+            "SET GLOBAL max_connections=1",
+            "SET @@global.max_connections=1",
+            "SET a=1, PERSIST b=2",
+            "SET PASSWORD='x'",
+            "SET DEFAULT ROLE ALL TO x",
+            "SET STATEMENT max_statement_time=1 FOR GRANT x",
+            "SHUTDOWN",
+            "KILL 1",
+            "PREPARE s FROM 'x'",
+            "EXECUTE IMMEDIATE 'x'",
+            "CALL p()",
+            "ALTER TABLE t RENAME TO other.t",
+            "RENAME TABLE a TO other.b",
+            "ALTER USER x",
+            "SET NAMES gbk",
+            "HANDLER t OPEN",
+            "'x'",
             "CREATE TABLE t AS SELECT LOAD_FILE('x')",
         ] {
             assert!(read(sql.as_bytes()).is_err(), "{sql}");

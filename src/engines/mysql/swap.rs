@@ -158,7 +158,8 @@ impl Swap {
                 return Ok(());
             }
             let renaming = connection.query_drop(format!("RENAME TABLE {moves}")).await;
-            renaming.map_err(|cause| self.target.explain(failed(format!("putting the new tables in the place of those of '{name}'"), cause)))
+            renaming
+                .map_err(|cause| self.target.explain(failed(format!("putting the new tables in the place of those of '{name}'"), cause)))
         };
         let working = async {
             working.await.map_err(|error| {

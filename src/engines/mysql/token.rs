@@ -40,7 +40,8 @@ impl<'a> Tokens<'a> {
     /// Goes past white space, comments and the marks of executable comments.
     fn skip(&mut self) {
         while let Some(rest) = self.sql.get(self.at..).filter(|rest| !rest.is_empty()) {
-            let after = |mark: &[u8], skip: usize| memchr::memmem::find(&rest[skip..], mark).map_or(rest.len(), |at| at + skip + mark.len());
+            let after =
+                |mark: &[u8], skip: usize| memchr::memmem::find(&rest[skip..], mark).map_or(rest.len(), |at| at + skip + mark.len());
             self.at += match rest {
                 [byte, ..] if byte.is_ascii_whitespace() => 1,
                 [b'#', ..] => after(b"\n", 1),

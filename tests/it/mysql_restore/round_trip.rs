@@ -48,8 +48,16 @@ pub async fn picture(server: &Server, database: &str) -> Vec<String> {
     }
     for (names, word, column) in [
         ("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY 1", "TRIGGER", 2),
-        ("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'FUNCTION' ORDER BY 1", "FUNCTION", 2),
-        ("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE' ORDER BY 1", "PROCEDURE", 2),
+        (
+            "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'FUNCTION' ORDER BY 1",
+            "FUNCTION",
+            2,
+        ),
+        (
+            "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE' ORDER BY 1",
+            "PROCEDURE",
+            2,
+        ),
         ("SELECT event_name FROM information_schema.events WHERE event_schema = DATABASE() ORDER BY 1", "EVENT", 3),
     ] {
         for name in connection.query::<String, _>(names).await.unwrap() {
@@ -81,16 +89,21 @@ async fn check(flavour: Flavour) {
     assert_eq!(outcome.warnings, Vec::<String>::new());
     assert_same(server, &source, &target).await;
     let counted: Vec<_> = outcome.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect();
-    assert!(counted.contains(&("customers", 5)) && counted.contains(&("odd `name`. $x;", 2)) && counted.contains(&("empty", 0)), "{counted:?}");
+    assert!(
+        counted.contains(&("customers", 5)) && counted.contains(&("odd `name`. $x;", 2)) && counted.contains(&("empty", 0)),
+        "{counted:?}"
+    );
     assert!(!counted.iter().any(|(name, _)| *name == "zz_first"), "a view is no table");
 
     // In the place of a changed one.
-    super::execute(server, &target, &["DROP VIEW aa_second", "DELETE FROM orders", "CREATE TABLE later (a INT)", "DROP FUNCTION twice"]).await;
+    super::execute(server, &target, &["DROP VIEW aa_second", "DELETE FROM orders", "CREATE TABLE later (a INT)", "DROP FUNCTION twice"])
+        .await;
     bench.restore_script(server, &target, dump.clone(), plan_into(RestoreMode::Drop, &target)).await.unwrap();
     assert_same(server, &source, &target).await;
     bench.restore_script(server, &target, dump, plan_into(RestoreMode::Clean, &target)).await.unwrap();
     assert_same(server, &source, &target).await;
-    let left: Vec<(String,)> = rows(server, "", &format!("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '{source}%dbsnap%'")).await;
+    let left: Vec<(String,)> =
+        rows(server, "", &format!("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '{source}%dbsnap%'")).await;
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -111,7 +124,9 @@ async fn everything_of_the_newer_mariadb_comes_back() {
 
 #[tokio::test]
 async fn a_portable_database_moves_between_the_flavours() {
-    for (from, to) in [(Flavour::MariaDb1011, Flavour::MySql97), (Flavour::MariaDb118, Flavour::MySql97), (Flavour::MySql97, Flavour::MariaDb1011)] {
+    for (from, to) in
+        [(Flavour::MariaDb1011, Flavour::MySql97), (Flavour::MariaDb118, Flavour::MySql97), (Flavour::MySql97, Flavour::MariaDb1011)]
+    {
         let (from, to) = (shared(from), shared(to));
         let source = from.database("portable").await;
         super::execute(
