@@ -15,6 +15,7 @@ mod decrypt_script;
 mod guards;
 mod jobs;
 mod mysql_restore;
+mod mongodb;
 mod options;
 mod packaging;
 mod peers;

@@ -70,9 +70,18 @@ impl std::fmt::Display for Collection {
 
 /// The databases that a dump of all holds. Errors when the account may not list all of them.
 pub async fn databases(server: &Server, run: &Run) -> Result<Vec<String>> {
-    // Without `authorizedDatabases` the server would silently leave out what the account may not read.
-    let listing = server.command("admin", doc! { "listDatabases": 1, "nameOnly": true, "authorizedDatabases": false });
-    let answer = run.until_cancelled(async { listing.await.map_err(|cause| server.failed("listing the databases", &cause)) }).await?;
+    let asking = async {
+        // Unless told otherwise the server silently leaves out what the account may not read.
+        let mut command = doc! { "listDatabases": 1, "nameOnly": true, "authorizedDatabases": false };
+        let mut answer = server.command("admin", command.clone()).await;
+        if answer.as_ref().is_err_and(|cause| code_of(cause).is_some_and(|code| code != code::UNAUTHORIZED)) {
+            // Servers that only speak like MongoDB may not know the parameter.
+            command.remove("authorizedDatabases");
+            answer = server.command("admin", command).await;
+        }
+        answer.map_err(|cause| server.failed("listing the databases", &cause))
+    };
+    let answer = run.until_cancelled(asking).await?;
     let listed = answer.get_array("databases").map_err(|cause| Error::internal(format!("the answer to listDatabases: {cause}")))?;
     let names = listed.iter().filter_map(|database| database.as_document()?.get_str("name").ok());
     let mut names: Vec<_> = names.filter(|name| !OWN.contains(name) && !name.starts_with(INTERNAL)).map(str::to_owned).collect();

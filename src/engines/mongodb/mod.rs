@@ -33,6 +33,7 @@ mod member;
 mod metadata;
 mod moment;
 mod pack;
+mod privileges;
 mod read;
 mod reader;
 mod recognise;

@@ -7,9 +7,13 @@ use mongodb::bson::{Bson, Document, doc};
 use super::{
     catalogue::{self, CollectionKind},
     connect::{Purpose, Server, Target},
+    privileges,
 };
 use crate::{
-    domain::{database::Probe, run::Run},
+    domain::{
+        database::{AccountFacts, Probe},
+        run::Run,
+    },
     error::Result,
 };
 
@@ -61,17 +65,23 @@ pub async fn probe(target: &Target, run: &Run) -> Result<Probe> {
         let collections = catalogue::collections(&server, database, run).await?;
         tables += collections.iter().filter(|collection| collection.kind != CollectionKind::View).count() as u64;
     }
+    let standalone = (server.hello.set_name.is_none() && !server.hello.mongos)
+        .then(|| "backups are not point in time: the server is a standalone, and only replica sets can be read at one moment".to_owned());
+    let (account, unknown) = match privileges::read(&server, target, run).await? {
+        Ok(account) => (Some(account), None),
+        Err(why) => (None, Some(why)),
+    };
     Ok(Probe {
         server_version: facts.server(),
         latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
         size: facts.size,
         tables,
         tool: None,
-        read_only: None,
-        account: None,
+        read_only: account.as_ref().map(AccountFacts::read_only),
         connection: Some(server.link().facts()),
         replication: Some(server.hello.role()),
-        warnings: Vec::new(),
+        warnings: account.iter().flat_map(AccountFacts::warnings).chain(unknown).chain(standalone).collect(),
+        account,
     })
 }
 
