@@ -164,7 +164,11 @@ fn by_roles(account: &mut AccountFacts, roles: &[&Document], database: Option<&s
         match OTHER_ROLES.iter().find(|other| other.0 == role) {
             Some((role, what)) => account.beyond_reading.push(format!("{what} (role {role})")),
             None if READING_ROLES.contains(&role.as_str()) => {}
-            None => return Err(format!("what the account may do cannot be told: the server tells no privileges, and the role {role} is not built in")),
+            None => {
+                return Err(format!(
+                    "what the account may do cannot be told: the server tells no privileges, and the role {role} is not built in"
+                ));
+            }
         }
     }
     let reads = roles.iter().any(|(role, db)| {
@@ -278,7 +282,8 @@ mod tests {
     #[test]
     fn privileges_are_weighed_against_what_a_backup_needs() {
         let read = ["changeStream", "collStats", "dbHash", "dbStats", "find", "killCursors", "listCollections", "listIndexes"];
-        let on = |db: &str, collection: &str, actions: &[&str]| doc! { "resource": { "db": db, "collection": collection }, "actions": actions };
+        let on =
+            |db: &str, collection: &str, actions: &[&str]| doc! { "resource": { "db": db, "collection": collection }, "actions": actions };
         let cluster = |actions: &[&str]| doc! { "resource": { "cluster": true }, "actions": actions };
         check(&[on("shop", "", &read)], Some("shop"), &[], &[]);
         check(&[on("", "", &read), cluster(&["listDatabases"])], None, &[], &[]);
@@ -303,15 +308,22 @@ mod tests {
         check(&[on("shop", "", &read), cluster(&["shutdown"])], Some("shop"), &["administer the server"], &[]);
         // The built-in role backup.
         check(
-            &[doc! { "resource": { "anyResource": true }, "actions": ["find", "listCollections", "listIndexes", "listDatabases"] },
-              on("config", "settings", &["insert", "update"]), on("admin", "mms.backup", &["insert", "update"])],
-            None, &[], &[],
+            &[
+                doc! { "resource": { "anyResource": true }, "actions": ["find", "listCollections", "listIndexes", "listDatabases"] },
+                on("config", "settings", &["insert", "update"]),
+                on("admin", "mms.backup", &["insert", "update"]),
+            ],
+            None,
+            &[],
+            &[],
         );
     }
 
     #[test]
     fn roles_are_judged_by_name_where_the_server_tells_no_privileges() {
-        let judged = |role: &str, db: &str, database: Option<&str>| judge(&status(Bson::Null, mongodb::bson::bson!([{ "role": role, "db": db }])), database);
+        let judged = |role: &str, db: &str, database: Option<&str>| {
+            judge(&status(Bson::Null, mongodb::bson::bson!([{ "role": role, "db": db }])), database)
+        };
         assert!(judged("readAnyDatabase", "admin", None).unwrap().read_only());
         assert_eq!(judged("read", "other", Some("shop")).unwrap().missing, ["the role read"]);
         assert_eq!(judged("root", "admin", None).unwrap().beyond_reading, ["everything (root) (role root)"]);

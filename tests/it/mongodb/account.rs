@@ -38,15 +38,22 @@ async fn an_account_that_may_write_is_told_with_a_script_for_one_that_may_not() 
     );
     assert_eq!(account.missing, Vec::<String>::new());
     assert!(account.script.contains(r#"roles: [{ role: "read", db: "shop" }]"#), "{}", account.script);
-    assert!(probe.warnings.iter().any(|warning| warning.contains("may do more than a backup needs: write documents")), "{:?}", probe.warnings);
+    assert!(
+        probe.warnings.iter().any(|warning| warning.contains("may do more than a backup needs: write documents")),
+        "{:?}",
+        probe.warnings
+    );
 }
 
 #[tokio::test]
 async fn an_account_that_may_too_little_is_told_what_it_lacks() {
     let script = shop();
-    script.on("connectionStatus", answer(mongodb::bson::bson!([
-        { "resource": { "db": "shop", "collection": "" }, "actions": ["find", "listCollections", "listIndexes"] },
-    ])));
+    script.on(
+        "connectionStatus",
+        answer(mongodb::bson::bson!([
+            { "resource": { "db": "shop", "collection": "" }, "actions": ["find", "listCollections", "listIndexes"] },
+        ])),
+    );
     let probe = engine().probe(&of(&script, "shop"), &place().run).await.unwrap();
     assert_eq!((probe.read_only, probe.account.unwrap().missing.len()), (Some(true), 0));
     let all = settings(json!({"hosts": script.address(), "tlsMode": "off"}));

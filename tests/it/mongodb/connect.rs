@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use dbsnap::{domain::database::Probe, error::{Kind, Result}};
+use dbsnap::{
+    domain::database::Probe,
+    error::{Kind, Result},
+};
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +36,8 @@ fn asked(script: &Script) -> bool {
 
 #[tokio::test]
 async fn the_member_that_is_preferred_is_read_from_whichever_is_named() {
-    for (preference, reads_primary) in [("primary", true), ("primaryPreferred", true), ("secondary", false), ("secondaryPreferred", false)] {
+    for (preference, reads_primary) in [("primary", true), ("primaryPreferred", true), ("secondary", false), ("secondaryPreferred", false)]
+    {
         for seed_primary in [true, false] {
             let (primary, secondary) = pair();
             let seed = if seed_primary { primary.address() } else { secondary.address() };
@@ -82,7 +86,8 @@ async fn another_replica_set_is_refused() {
 
 #[tokio::test]
 async fn what_does_not_answer_is_named_with_the_next_step() {
-    let error = expect_error(probe(json!({"hosts": "127.0.0.1:1"})).await, &["connecting to 127.0.0.1:1", "refused", "check host and port"]);
+    let error =
+        expect_error(probe(json!({"hosts": "127.0.0.1:1"})).await, &["connecting to 127.0.0.1:1", "refused", "check host and port"]);
     assert!(error.kind == Kind::Database && error.retryable);
     expect_error(probe(json!({"hosts": "no-such-host.invalid:27017"})).await, &["no-such-host.invalid"]);
 

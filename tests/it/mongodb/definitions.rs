@@ -19,7 +19,8 @@ async fn definitions_are_written_as_mongodump_writes_them() {
         };
         orders.indexes.push(doc! { "v": 2, "key": { "z": 1, "a": -1.0, "loc": "2dsphere" }, "name": "z", "partialFilterExpression": { "n": { "$gt": 5_i64 } } });
         store.collection_mut("shop", "recent").options = doc! { "viewOn": "orders", "pipeline": [{ "$match": { "n": { "$gt": 1 } } }] };
-        store.collection_mut("shop", "weather").options = doc! { "timeseries": { "timeField": "t", "granularity": "hours" }, "expireAfterSeconds": 60_i64 };
+        store.collection_mut("shop", "weather").options =
+            doc! { "timeseries": { "timeField": "t", "granularity": "hours" }, "expireAfterSeconds": 60_i64 };
         store.add("shop", "system.buckets.weather", [doc! { "_id": 1, "control": { "version": 1 } }]);
         store.add("shop", "system.js", [doc! { "_id": "f" }]);
         for own in ["system.profile", "system.views", "system.resharding.x"] {
@@ -31,7 +32,8 @@ async fn definitions_are_written_as_mongodump_writes_them() {
     assert_eq!(archive.names(), ["orders", "recent", "system.js", "system.buckets.weather"]);
     assert_eq!(archive.header.get_str("version").unwrap(), "0.1");
     assert_eq!(archive.header.get_str("server_version").unwrap(), "7.0.5");
-    let kinds: Vec<_> = archive.listings.iter().map(|listing| (listing.get_str("collection").unwrap(), listing.get_str("type").unwrap())).collect();
+    let kinds: Vec<_> =
+        archive.listings.iter().map(|listing| (listing.get_str("collection").unwrap(), listing.get_str("type").unwrap())).collect();
     assert_eq!(kinds, [("orders", "collection"), ("recent", "view"), ("system.js", "collection"), ("weather", "timeseries")]);
     // The order of keys is part of an index: it is looked for in the text.
     let text = archive.listings[0].get_str("metadata").unwrap();
@@ -73,7 +75,8 @@ async fn all_databases_but_the_servers_own() {
     script.store().add("admin", "system.users", [doc! { "_id": "shop.app", "db": "shop" }]);
     let all = settings(json!({"hosts": script.address(), "tlsMode": "off"}));
     let archive = dump(&all, json!({})).await.unwrap().archive;
-    let names = |archive: &super::Archive| archive.collections.iter().map(|(db, name, _)| format!("{db}.{name}")).collect::<Vec<_>>().join(" ");
+    let names =
+        |archive: &super::Archive| archive.collections.iter().map(|(db, name, _)| format!("{db}.{name}")).collect::<Vec<_>>().join(" ");
     assert_eq!(names(&archive), "admin.things shop.things stock.things");
     let archive = dump(&all, json!({"includeCollections": ["s*.things"], "excludeCollections": ["stock.*"]})).await.unwrap().archive;
     assert_eq!(names(&archive), "shop.things");

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use dbsnap::{domain::{artifact::ArtifactKind, database::Settings, fields::validate, stream::channel}, error::Kind};
+use dbsnap::{
+    domain::{artifact::ArtifactKind, database::Settings, fields::validate, stream::channel},
+    error::Kind,
+};
 use mongodb::bson::doc;
 use serde_json::json;
 
@@ -40,7 +43,11 @@ async fn a_lost_cursor_fails_the_dump_and_says_that_trying_again_helps() {
         let error = expect_error(dump(&of(&script, "shop"), json!({})).await, parts);
         assert!(error.retryable, "{error:?}");
     };
-    check(|| Reply::Error(43, "CursorNotFound", "cursor id 7 not found"), &["reading shop.orders", "cursor id 7 not found", "lost the cursor"]).await;
+    check(
+        || Reply::Error(43, "CursorNotFound", "cursor id 7 not found"),
+        &["reading shop.orders", "cursor id 7 not found", "lost the cursor"],
+    )
+    .await;
     check(|| Reply::Error(175, "QueryPlanKilled", "collection dropped"), &["reading shop.orders", "lost the cursor"]).await;
     check(|| Reply::Error(11600, "InterruptedAtShutdown", "interrupted at shutdown"), &["interrupted at shutdown"]).await;
     check(|| Reply::HangUp, &["reading shop.orders", "connection broke"]).await;
@@ -74,7 +81,8 @@ async fn a_refused_query_names_what_to_do() {
 async fn a_silent_server_is_given_up_and_a_cancel_does_not_wait_for_it() {
     let script = shop();
     script.on("getMore", |_| Reply::Silence);
-    let error = expect_error(dump(&of(&script, "shop"), json!({"stallTimeoutSeconds": 1})).await, &["sent nothing for 1 s", "stall timeout"]);
+    let error =
+        expect_error(dump(&of(&script, "shop"), json!({"stallTimeoutSeconds": 1})).await, &["sent nothing for 1 s", "stall timeout"]);
     assert!(error.retryable);
 
     let place = place();
@@ -110,7 +118,10 @@ async fn collections_are_chosen_by_pattern() {
     }
     let names = async |options| dump(&of(&script, "shop"), options).await.unwrap().archive.names().join(" ");
     assert_eq!(names(json!({})).await, "fs.chunks fs.files log.1 log.2 orders orders.old");
-    assert_eq!(names(json!({"includeCollections": ["orders*", "fs.*"], "excludeCollections": ["*.old"]})).await, "fs.chunks fs.files orders");
+    assert_eq!(
+        names(json!({"includeCollections": ["orders*", "fs.*"], "excludeCollections": ["*.old"]})).await,
+        "fs.chunks fs.files orders"
+    );
     assert_eq!(names(json!({"excludeCollections": ["log.*"]})).await, "fs.chunks fs.files orders orders.old");
     expect_error(dump(&of(&script, "shop"), json!({"includeCollections": ["order"]})).await, &["no collection matches 'order'"]);
     let options = json!({"includeCollections": ["orders"]});

@@ -76,7 +76,13 @@ async fn a_moment_that_the_server_has_forgotten_is_told_with_the_setting_to_rais
     script.on("getMore", |_| Reply::Error(239, "SnapshotTooOld", "Read timestamp is older than the oldest available timestamp."));
     let error = expect_error(
         dump(&of(&script, "shop"), json!({})).await,
-        &["shop.orders", "no longer keeps the moment", "which is 300 s there", "setParameter: 1, minSnapshotHistoryWindowInSeconds", "pointInTime to off"],
+        &[
+            "shop.orders",
+            "no longer keeps the moment",
+            "which is 300 s there",
+            "setParameter: 1, minSnapshotHistoryWindowInSeconds",
+            "pointInTime to off",
+        ],
     );
     assert!(error.kind == Kind::Backup && !error.retryable, "the same dump would take as long again: {error:?}");
 }
@@ -103,6 +109,7 @@ async fn a_collection_dropped_since_the_moment_is_no_empty_one() {
             Reply::Answer(doc! { "cursor": { "id": 0_i64, "ns": "shop.$cmd.listCollections", "firstBatch": [{ "name": "keep", "type": "collection" }] } })
         });
     };
-    let error = expect_error(dump_while(&of(&script, "shop"), json!({}), later, &place().run).await, &["shop.gone was dropped or replaced"]);
+    let error =
+        expect_error(dump_while(&of(&script, "shop"), json!({}), later, &place().run).await, &["shop.gone was dropped or replaced"]);
     assert!(error.retryable);
 }
