@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod leash;
 pub mod mongo_script;
+pub mod mongodb;
 pub mod mysql;
 pub mod observer;
 pub mod postgres;
