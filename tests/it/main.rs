@@ -15,6 +15,7 @@ mod decrypt_script;
 mod guards;
 mod jobs;
 mod mongodb;
+mod mysql;
 mod mysql_restore;
 mod options;
 mod packaging;

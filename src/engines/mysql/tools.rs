@@ -34,8 +34,8 @@ impl fmt::Display for Tool {
 
 /// Names of a program, best first.
 type Names = &'static [&'static str];
-const DUMP: Names = &["mysqldump", "mariadb-dump"];
-const CLIENT: Names = &["mysql", "mariadb"];
+const DUMP: Names = &["mariadb-dump", "mysqldump"];
+const CLIENT: Names = &["mariadb", "mysql"];
 
 /// Where programs are looked for.
 #[derive(Debug, Clone, Copy)]
