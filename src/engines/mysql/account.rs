@@ -156,7 +156,8 @@ impl Account {
     fn beyond_reading(&self) -> Vec<String> {
         let mut beyond = Vec::new();
         let everything = |privilege: &str| privilege == "ALL PRIVILEGES" || privilege == "ALL";
-        if self.grants.all().any(|(privilege, place)| everything(privilege) && place == "the server") {
+        // MySQL spells out what ALL PRIVILEGES were when they were granted.
+        if ["INSERT", "DROP", "CREATE USER", "FILE", "SHUTDOWN", "SUPER"].iter().all(|privilege| self.grants.on_server(privilege)) {
             return vec!["everything (ALL PRIVILEGES)".into()];
         }
         let mut all: Vec<String> = self.grants.all().filter(|(privilege, _)| everything(privilege)).map(|(_, place)| place).collect();

@@ -231,7 +231,7 @@ pub async fn contents(server: &Server, database: &str) -> Vec<String> {
         contents.extend(list(format!("SHOW CREATE TABLE {}", ident(&table))).await);
         contents.extend(list(format!("SELECT * FROM {} ORDER BY 1", ident(&table))).await);
     }
-    let views = of("views", "CONCAT(table_name, ': ', REPLACE(view_definition, database(), '?'))");
+    let views = of("views", "CONCAT(table_name, ': ', REPLACE(view_definition, REPLACE(database(), '`', '``'), '?'))");
     contents.extend(list(views + " WHERE table_schema = database() ORDER BY 1").await);
     let triggers = of("triggers", "CONCAT(trigger_name, ': ', action_statement, sql_mode)");
     contents.extend(list(triggers + " WHERE trigger_schema = database() ORDER BY 1").await);

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Bench, by_hand, contents, run};
 use crate::support::mysql::{FLAVOURS, ident, shared};
 
+/// Names hold no character beyond U+FFFF: MariaDB refuses them, MySQL writes a question mark.
 const NAMES: &[&str] = &[
     "a`b",
     "a.b",
@@ -12,7 +13,7 @@ const NAMES: &[&str] = &[
     "-h",
     "--all-databases",
     "--result-file=x",
-    "🐬",
+    "☃",
     "a'b\"c\\d",
     "a b",
     "100%",
