@@ -17,6 +17,7 @@ mod jobs;
 mod mongodb;
 mod mysql;
 mod mysql_restore;
+mod network;
 mod options;
 mod packaging;
 mod peers;

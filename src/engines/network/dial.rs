@@ -3,10 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use rustix::net::sockopt;
-use tokio::{
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     certificates::shown,

@@ -6,8 +6,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// State of a connection in /proc/net/tcp: only this one still has its owner's id.
-const ESTABLISHED: &str = "01";
+/// The inode of a connection that no process holds any more; its owner's id may then be given as root's.
+const ORPHAN: &str = "0";
 
 /// True when the peer of a loopback connection belongs to a process of this process's own user. `peer` and `here` are
 /// the two ends as this side sees them. Errors when the kernel's table cannot be read.
@@ -29,12 +29,17 @@ pub fn is_ours(peer: SocketAddr, here: SocketAddr) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The owner that a line of the table gives, when it is the line of this connection seen from the peer.
+/// The owner that a line of the table gives, when it is the line of this connection seen from the peer and a process
+/// holds it.
 fn owner_in(line: &str, peer: SocketAddr, here: SocketAddr) -> Option<u32> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let is = |word: Option<&str>, end: SocketAddr| word.and_then(end_in) == Some((end.ip().to_canonical(), end.port()));
-    let matches = is(words.next(), peer) && is(words.next(), here) && words.next() == Some(ESTABLISHED);
-    if matches { words.nth(3)?.parse().ok() } else { None }
+    if !is(words.next(), peer) || !is(words.next(), here) {
+        return None;
+    }
+    // Behind the state, the queues, the timer and the retransmissions; a timeout stands between the two.
+    let (owner, inode) = (words.nth(4)?, words.nth(1)?);
+    if inode == ORPHAN { None } else { owner.parse().ok() }
 }
 
 /// An end as the kernel writes it: the address in 32-bit words of the machine's byte order, the port as a number.
@@ -67,7 +72,7 @@ mod tests {
         assert_eq!(owner_in(line, peer, here), Some(1000));
         assert_eq!(owner_in(&mapped, peer, here), Some(1000));
         assert_eq!(owner_in(line, here, peer), None);
-        assert_eq!(owner_in(&line.replace(" 01 ", " 06 "), peer, here), None);
+        assert_eq!(owner_in(&line.replace("99009", "0"), peer, here), None);
         assert_eq!(owner_in("", peer, here), None);
         assert_eq!(end_in("00000000000000000000000001000000:0050"), Some(("::1".parse().unwrap(), 80)));
     }
@@ -77,6 +82,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, peer) = listener.accept().unwrap();
+        assert!(is_ours(peer, server.local_addr().unwrap()).unwrap());
+        client.shutdown(std::net::Shutdown::Write).unwrap();
         assert!(is_ours(peer, server.local_addr().unwrap()).unwrap());
         drop(client);
         assert!(!is_ours(peer, server.local_addr().unwrap()).unwrap());
