@@ -23,6 +23,11 @@ pub struct Counted {
 
 /// Counts the rows of these tables over that many connections; returned in the order given.
 pub async fn count_rows(target: &Target, tables: &[Counted], connections: usize, run: &Run) -> Result<Vec<TableCount>> {
+    let tell = |done: usize| {
+        let (tables, total_tables) = (Some(done as u64), Some(tables.len() as u64));
+        run.progress(&Progress { stage: "counting".into(), tables, total_tables, ..Progress::default() });
+    };
+    tell(0);
     let queue = Mutex::new(tables.iter().enumerate().collect::<VecDeque<_>>());
     let counted = Mutex::new(BTreeMap::new());
     let worker = async || -> Result<()> {
@@ -42,12 +47,7 @@ pub async fn count_rows(target: &Target, tables: &[Counted], connections: usize,
                 counted.insert(at, TableCount { rows, ..label.clone() });
                 counted.len()
             };
-            run.progress(&Progress {
-                stage: "counting".into(),
-                tables: Some(done as u64),
-                total_tables: Some(tables.len() as u64),
-                ..Progress::default()
-            });
+            tell(done);
             match next() {
                 Some(more) => table = more,
                 None => break,

@@ -333,7 +333,7 @@ impl Lexer {
             b'-' | b'#' => {
                 self.comment();
             }
-            _ if is_word(byte) => return self.word(sink),
+            _ if is_word(byte) => return self.word(end, sink),
             _ if byte.is_ascii_whitespace() => {}
             _ => self.other(),
         }
@@ -348,7 +348,7 @@ impl Lexer {
         }
     }
 
-    fn word<S: Sink>(&mut self, sink: &mut S) -> Result<()> {
+    fn word<S: Sink>(&mut self, end: usize, sink: &mut S) -> Result<()> {
         // The rest of a long word that was looked at in part.
         let goes_on = self.at > self.start && is_word(self.buffer[self.at - 1]);
         if self.words == 0 && !goes_on {
@@ -356,15 +356,18 @@ impl Lexer {
         }
         self.words += u32::from(!goes_on);
         let values = self.inserts && !goes_on && self.rows == Rows::No && self.parentheses == 0 && self.word_ahead(b"values");
+        let values_end = self.at + b"values".len();
         if self.rows == Rows::After {
             self.rows = Rows::Over;
         }
-        let rest = &self.buffer[self.at..];
-        let length = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
-        self.at += length;
+        // A delimiter may be made of what words are made of, as `$$` is.
+        let ends = |at: usize| !is_word(self.buffer[at]) || self.buffer[at..].starts_with(&self.delimiter);
+        self.at = (self.at + 1..end).find(|at| ends(*at)).unwrap_or(end);
         if !values {
             return Ok(());
         }
+        // The keyword was looked at whole, and may reach past `end`.
+        self.at = self.at.max(values_end);
         self.rows = Rows::Awaited;
         self.count = 0;
         sink.insert(self.begun, &self.buffer[self.start..self.at])?;
@@ -538,6 +541,7 @@ mod tests {
             &["2:CREATE TRIGGER a BEGIN SELECT 1; END", "4:SELECT 2"],
         );
         check("delimiter //\r\nSELECT 1/2//\ndelimiter ;\n", &["2:SELECT 1/2"]);
+        check("DELIMITER $$\nBEGIN END$$\n\nDELIMITER ;\nSELECT 1;", &["2:BEGIN END", "5:SELECT 1"]);
         check("DELIMITER $$\nINSERT INTO t VALUES (1)$$", &["2:INSERT INTO t VALUES| (1)|1"]);
         refused("DELIMITER \n", "no delimiter");
         refused(&format!("DELIMITER {}", "x".repeat(17)), "no delimiter");
@@ -584,7 +588,7 @@ mod tests {
         fn it_does_not_matter_how_a_script_is_cut(
             words in prop::collection::vec(prop::sample::select(vec![
                 "INSERT INTO t VALUES ", "values", "(", ")", ",", "'", "\"", "`", "\\", "\\\\", "\\N", ";", ";;", "\n", " ", "-- ", "#", "/*", "*/", "/*!50001 ",
-                "/*M!", "DELIMITER ;;\n", "DELIMITER ;\n", "SET sql_mode='NO_BACKSLASH_ESCAPES';", "SET sql_mode='';", "\u{1f418}", "a", "x1", "--1",
+                "/*M!", "DELIMITER ;;\n", "DELIMITER ;\n", "DELIMITER $$\n", "$", "$$", "SET sql_mode='NO_BACKSLASH_ESCAPES';", "SET sql_mode='';", "\u{1f418}", "a", "x1", "--1",
                 "replace t values", "a_very_long_word_that_does_not_end_for_quite_some_time_values",
             ]), 0..40),
             cuts in prop::collection::vec(1..40usize, 0..60),

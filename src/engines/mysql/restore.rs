@@ -437,9 +437,9 @@ impl Job<'_> {
     async fn drop_dangling_keys(&self, place: &mut Place, choice: &Choice, outcome: &mut RestoreOutcome) -> Result<()> {
         let Scope::One { target, .. } = &choice.scope else { return Ok(()) };
         let sql = format!(
-            "SELECT DISTINCT k.table_name, k.constraint_name, k.referenced_table_name FROM information_schema.key_column_usage k
-              WHERE k.table_schema = {0} AND k.referenced_table_schema = {0} AND NOT EXISTS
-                    (SELECT 1 FROM information_schema.tables t WHERE t.table_schema = {0} AND t.table_name = k.referenced_table_name)",
+            "SELECT r.table_name, r.constraint_name, r.referenced_table_name FROM information_schema.referential_constraints r
+              WHERE r.constraint_schema = {0} AND r.unique_constraint_schema = {0} AND NOT EXISTS
+                    (SELECT 1 FROM information_schema.tables t WHERE t.table_schema = {0} AND t.table_name = r.referenced_table_name)",
             literal(target)
         );
         let keys: Vec<(String, String, String)> =
