@@ -60,7 +60,10 @@ async fn commands_of_the_client_never_run() {
              /* x\nsystem touch {path}\n*/\nSELECT 1\n;\n",
             source.display()
         );
-        bench.restore_script(server, &name, script, plan(RestoreMode::Append, json!({}))).await.unwrap_or_else(|error| panic!("{flavour:?} {client:?}: {error}"));
+        bench
+            .restore_script(server, &name, script, plan(RestoreMode::Append, json!({})))
+            .await
+            .unwrap_or_else(|error| panic!("{flavour:?} {client:?}: {error}"));
         assert_eq!(number(server, &name, "SELECT COUNT(*) FROM t").await, 2);
         assert!(!canary.exists());
         std::fs::remove_file(source).unwrap();
@@ -92,7 +95,9 @@ async fn a_script_for_one_database_reaches_no_other() {
             assert_eq!(number(server, &victim, "SELECT CAST(SUM(a) AS SIGNED) FROM t").await, 1, "{line}");
             let columns = format!("SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.columns WHERE table_schema = '{victim}'");
             assert_eq!(number(server, "", &columns).await, 1, "{line}");
-            let set = format!("SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.schemata WHERE schema_name = '{victim}' AND default_character_set_name = 'utf8mb4'");
+            let set = format!(
+                "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.schemata WHERE schema_name = '{victim}' AND default_character_set_name = 'utf8mb4'"
+            );
             assert_eq!(number(server, "", &set).await, 1, "{line}");
         }
     }

@@ -61,10 +61,18 @@ async fn drop_replaces_everything_and_a_failure_leaves_everything() {
         refused(error, &["DOY", "the database is as it was"]);
         assert_eq!(super::round_trip::picture(server, &name).await, before);
         let broken = dump.replace("INSERT INTO `orders`", "INSERT INTO `ordres`");
-        refused(bench.restore_script(server, &name, broken, plan(RestoreMode::Drop, json!({}))).await, &["ordres", "the database is as it was"]);
+        refused(
+            bench.restore_script(server, &name, broken, plan(RestoreMode::Drop, json!({}))).await,
+            &["ordres", "the database is as it was"],
+        );
         assert_eq!(super::round_trip::picture(server, &name).await, before);
 
-        execute(server, &name, &["DROP VIEW open", "CREATE TABLE later (a INT)", "DELETE FROM orders", "CREATE VIEW mine AS SELECT 1", "DROP PROCEDURE p"]).await;
+        execute(
+            server,
+            &name,
+            &["DROP VIEW open", "CREATE TABLE later (a INT)", "DELETE FROM orders", "CREATE VIEW mine AS SELECT 1", "DROP PROCEDURE p"],
+        )
+        .await;
         let outcome = bench.restore_script(server, &name, dump, plan(RestoreMode::Drop, json!({"analyze": true}))).await.unwrap();
         assert_eq!(outcome.warnings, Vec::<String>::new());
         assert_eq!(super::round_trip::picture(server, &name).await, before);
@@ -97,7 +105,10 @@ async fn clean_replaces_what_the_dump_holds_and_append_adds() {
         execute(server, &name, &["DELETE FROM orders", "DELETE FROM customers"]).await;
         let rows_only = RestorePlan { content: RestoreContent::Data, ..plan(RestoreMode::Append, json!({})) };
         let outcome = bench.restore_script(server, &name, dump.clone(), rows_only).await.unwrap();
-        assert_eq!(outcome.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect::<Vec<_>>(), [("customers", 3), ("log", 4), ("orders", 4)]);
+        assert_eq!(
+            outcome.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect::<Vec<_>>(),
+            [("customers", 3), ("log", 4), ("orders", 4)]
+        );
         assert!(outcome.warnings.iter().any(|warning| warning.contains("triggers fired")), "{:?}", outcome.warnings);
         let rows_only = RestorePlan { content: RestoreContent::Data, ..plan(RestoreMode::Append, json!({})) };
         refused(bench.restore_script(server, &name, dump.clone(), rows_only).await, &["Duplicate entry", "line "]);

@@ -72,7 +72,10 @@ async fn scripts_that_cannot_be_whole_are_refused_before_anything_runs() {
         let expected: Vec<_> = counts.into_iter().map(|table| dbsnap::domain::artifact::TableCount { rows: 1, ..table }).collect();
         let other = Bench::new().restore_bytes(server, &name, begin.into(), &expected, plan(RestoreMode::Append, json!({}))).await;
         refused(other, &["manifest", "t has 0 rows instead of 1"]);
-        assert_eq!(number(server, &name, "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.tables WHERE table_schema = DATABASE()").await, 0);
+        assert_eq!(
+            number(server, &name, "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.tables WHERE table_schema = DATABASE()").await,
+            0
+        );
     }
 }
 
@@ -97,12 +100,17 @@ async fn scripts_are_recognised_by_the_engine_they_are_for() {
     let postgres = engines::find("postgresql").unwrap();
     for server in BOTH.map(shared) {
         let name = super::round_trip::everything(server).await;
-        for options in [&["--routines"][..], &["--compact"], &["--skip-comments"], &["--databases"], &["--skip-comments", "--no-create-info"]] {
+        for options in
+            [&["--routines"][..], &["--compact"], &["--skip-comments"], &["--databases"], &["--skip-comments", "--no-create-info"]]
+        {
             let mut args: Vec<&str> = options.to_vec();
             args.extend(["--hex-blob", &name]);
             let dump = tool_dump(server, &args);
             let head = &dump.as_bytes()[..dump.len().min(1024)];
-            assert!(dbsnap::engines::Engine::recognise(&ENGINE, head).is_some() && postgres.recognise(head).is_none(), "{options:?}: {dump:.300}");
+            assert!(
+                dbsnap::engines::Engine::recognise(&ENGINE, head).is_some() && postgres.recognise(head).is_none(),
+                "{options:?}: {dump:.300}"
+            );
         }
     }
 }
@@ -118,7 +126,10 @@ async fn names_of_the_scripts_own_database_are_those_of_the_target() {
         assert_eq!(outcome.tables[0].rows, 1);
         let two = format!("{script}CREATE TABLE other.t (a INT);\n");
         refused(Bench::new().restore_script(server, &name, two, plan_into(RestoreMode::New, "x")).await, &["several databases"]);
-        let chosen = RestorePlan { engine: json!({"fromDatabase": "src"}).as_object().unwrap().clone(), ..plan_into(RestoreMode::New, &format!("{name}_one")) };
+        let chosen = RestorePlan {
+            engine: json!({"fromDatabase": "src"}).as_object().unwrap().clone(),
+            ..plan_into(RestoreMode::New, &format!("{name}_one"))
+        };
         let two = format!("{script}CREATE TABLE other.t (a INT);\n");
         Bench::new().restore_script(server, &name, two, chosen).await.unwrap();
     }

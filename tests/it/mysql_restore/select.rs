@@ -13,11 +13,23 @@ async fn chosen_tables_come_with_their_triggers_and_without_keys_to_others() {
     for server in BOTH.map(shared) {
         let (name, dump) = shop(server).await;
         let target = format!("{name}_chosen");
-        let chosen = |tables: &[&str]| RestorePlan { tables: tables.iter().map(|&table| table.to_owned()).collect(), ..plan_into(RestoreMode::New, &target) };
+        let chosen = |tables: &[&str]| RestorePlan {
+            tables: tables.iter().map(|&table| table.to_owned()).collect(),
+            ..plan_into(RestoreMode::New, &target)
+        };
         let outcome = Bench::new().restore_script(server, &name, dump.clone(), chosen(&["orders", "open"])).await.unwrap();
         assert_eq!(outcome.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect::<Vec<_>>(), [("orders", 4)]);
-        assert!(outcome.warnings.iter().any(|warning| warning.contains("its_customer") && warning.contains("customers")), "{:?}", outcome.warnings);
-        let count = |what: &str| format!("SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.{what} WHERE {}_schema = '{target}'", what.trim_end_matches('s'));
+        assert!(
+            outcome.warnings.iter().any(|warning| warning.contains("its_customer") && warning.contains("customers")),
+            "{:?}",
+            outcome.warnings
+        );
+        let count = |what: &str| {
+            format!(
+                "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.{what} WHERE {}_schema = '{target}'",
+                what.trim_end_matches('s')
+            )
+        };
         assert_eq!(number(server, "", &count("tables")).await, 2, "the table and the view");
         assert_eq!(number(server, "", &count("triggers")).await, 1);
         assert_eq!(number(server, "", &count("routines")).await, 0);
@@ -40,21 +52,36 @@ async fn a_dump_of_several_databases_is_restored_whole_or_one_of_it() {
         execute(server, &two, &["DELETE FROM orders WHERE id > 1", &format!("ALTER DATABASE {two} CHARACTER SET latin1")]).await;
         let dump = tool_dump(server, &["--routines", "--events", "--triggers", "--databases", &one, &two]);
         let bench = Bench::new();
-        let from = |name: &str| RestorePlan { engine: json!({"fromDatabase": name}).as_object().unwrap().clone(), ..plan_into(RestoreMode::New, &format!("{two}_alone")) };
+        let from = |name: &str| RestorePlan {
+            engine: json!({"fromDatabase": name}).as_object().unwrap().clone(),
+            ..plan_into(RestoreMode::New, &format!("{two}_alone"))
+        };
         let outcome = bench.restore_script(server, "", dump.clone(), from(&two)).await.unwrap();
-        assert!(outcome.tables.iter().any(|table| table.name == "orders" && table.rows == 1 && table.schema.is_none()), "{:?}", outcome.tables);
-        let set = format!("SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.schemata WHERE schema_name = '{two}_alone' AND default_character_set_name = 'latin1'");
+        assert!(
+            outcome.tables.iter().any(|table| table.name == "orders" && table.rows == 1 && table.schema.is_none()),
+            "{:?}",
+            outcome.tables
+        );
+        let set = format!(
+            "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.schemata WHERE schema_name = '{two}_alone' AND default_character_set_name = 'latin1'"
+        );
         assert_eq!(number(server, "", &set).await, 1, "as the dump's CREATE DATABASE says");
-        let wrong = RestorePlan { engine: json!({"fromDatabase": "nope"}).as_object().unwrap().clone(), ..plan_into(RestoreMode::New, "x") };
+        let wrong =
+            RestorePlan { engine: json!({"fromDatabase": "nope"}).as_object().unwrap().clone(), ..plan_into(RestoreMode::New, "x") };
         refused(bench.restore_script(server, "", dump.clone(), wrong).await, &["no database 'nope'", &one]);
-        refused(bench.restore_script(server, "", dump.clone(), plan_into(RestoreMode::New, "x")).await, &["several databases", "fromDatabase"]);
+        refused(
+            bench.restore_script(server, "", dump.clone(), plan_into(RestoreMode::New, "x")).await,
+            &["several databases", "fromDatabase"],
+        );
         refused(bench.restore_script(server, &one, dump.clone(), plan(RestoreMode::Drop, json!({}))).await, &["several"]);
         refused(bench.restore_script(server, "", dump.clone(), plan(RestoreMode::New, json!({}))).await, &["exists already"]);
 
         execute(server, "", &[&format!("DROP DATABASE {one}")]).await;
         execute(server, &two, &["DELETE FROM orders"]).await;
         let outcome = bench.restore_script(server, "", dump.clone(), plan(RestoreMode::Clean, json!({}))).await.unwrap();
-        let rows = |database: &str| outcome.tables.iter().find(|table| table.schema.as_deref() == Some(database) && table.name == "orders").unwrap().rows;
+        let rows = |database: &str| {
+            outcome.tables.iter().find(|table| table.schema.as_deref() == Some(database) && table.name == "orders").unwrap().rows
+        };
         assert_eq!((rows(&one), rows(&two)), (4, 1));
         execute(server, "", &[&format!("DROP DATABASE {one}"), &format!("DROP DATABASE {two}")]).await;
         bench.restore_script(server, "", dump, plan(RestoreMode::New, json!({}))).await.unwrap();

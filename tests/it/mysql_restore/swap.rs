@@ -28,7 +28,10 @@ async fn changed(server: &Server, purpose: &str) -> (String, String) {
 fn long_script(rows: u32) -> String {
     let row = format!("({})", "1,".repeat(9) + "'x'");
     let insert = format!("INSERT INTO t VALUES {};\n", vec![row.as_str(); 200].join(","));
-    format!("CREATE TABLE t (a INT, b INT, c INT, d INT, e INT, f INT, g INT, h INT, i INT, j TEXT);\n{}", insert.repeat(rows as usize / 200))
+    format!(
+        "CREATE TABLE t (a INT, b INT, c INT, d INT, e INT, f INT, g INT, h INT, i INT, j TEXT);\n{}",
+        insert.repeat(rows as usize / 200)
+    )
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
