@@ -26,12 +26,17 @@ pub struct Leash {
 }
 
 impl Leash {
-    /// Runs `server` with its output in `folder`/log. `folder` is removed when the server has ended.
+    /// Runs `server` with its output in `folder`/log; kill -9 ends it. `folder` is removed when the server has ended.
     pub fn start(folder: &Path, server: &Command) -> Self {
-        let script = r#"folder=$1; shift; "$@" >>"$folder/log" 2>&1 </dev/null & echo $! >"$folder/pid.new"; mv "$folder/pid.new" "$folder/pid"
-            cat >/dev/null; kill -KILL $!; wait $!; rm -rf "$folder""#;
+        Self::start_ended_by("KILL", folder, server)
+    }
+
+    /// The same, for a server of many processes: the signal makes it end them all at once.
+    pub fn start_ended_by(signal: &str, folder: &Path, server: &Command) -> Self {
+        let script = r#"signal=$1 folder=$2; shift 2; "$@" >>"$folder/log" 2>&1 </dev/null & echo $! >"$folder/pid.new"; mv "$folder/pid.new" "$folder/pid"
+            cat >/dev/null; kill "-$signal" $!; wait $!; rm -rf "$folder""#;
         let mut supervisor = Command::new("/bin/sh");
-        supervisor.args(["-c", script, "supervisor"]).arg(folder).arg(server.get_program()).args(server.get_args());
+        supervisor.args(["-c", script, "supervisor", signal]).arg(folder).arg(server.get_program()).args(server.get_args());
         for (name, value) in server.get_envs() {
             supervisor.env(name, value.unwrap_or_default());
         }

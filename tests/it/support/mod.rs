@@ -7,5 +7,7 @@ pub mod mongodb;
 pub mod mysql;
 pub mod observer;
 pub mod postgres;
+pub mod proxies;
 pub mod served;
+pub mod ssh;
 pub mod tls;

@@ -38,7 +38,6 @@ pub struct Options<'a> {
 /// A running server. It ends when this is dropped, and when the test process ends in whatever way.
 pub struct Server {
     pub port: u16,
-    folder: PathBuf,
     tls: bool,
     front: Leash,
     _database: Leash,
@@ -56,7 +55,7 @@ impl Server {
         let folder = leash::folder(PEER);
         let data = folder.join("data");
         leash::copy_of_template(PEER, "data", &data, initialise);
-        let database = Leash::start(&folder, &postgres(&data, &folder));
+        let database = Leash::start_ended_by("QUIT", &folder, &postgres(&data, &folder));
         database.wait_until(PEER, || is_ready(&data));
 
         let front_folder = leash::folder("mongo-front");
@@ -73,7 +72,7 @@ impl Server {
         }
         let front = Leash::start(&front_folder, &front);
         front.wait_until("mongo_front.py", || front.log().starts_with("ready"));
-        Self { port, folder, tls: options.tls.is_some(), front, _database: database }
+        Self { port, tls: options.tls.is_some(), front, _database: database }
     }
 
     /// Ends the server at once, as a crash does: connections break, and no new one is taken.
@@ -101,11 +100,6 @@ impl Server {
     pub fn database(&self, purpose: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         format!("{purpose}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Runs SQL in the PostgreSQL underneath, for what the protocol cannot do, and returns what psql prints.
-    pub fn sql(&self, statement: &str) -> String {
-        leash::run(psql(&self.folder).args(["-c", statement]))
     }
 }
 

@@ -191,11 +191,6 @@ impl Server {
         fs::write(&file, format!("[client]\nhost=127.0.0.1\nport={}\nuser={ADMIN}\npassword=\"{password}\"\n", self.port)).unwrap();
         leash::run(Command::new(programs(client).join(name)).env_clear().arg(format!("--defaults-file={}", file.display())).args(args))
     }
-
-    /// What the server wrote so far.
-    pub fn log(&self) -> String {
-        self.leash.log()
-    }
 }
 
 pub fn ident(name: &str) -> String {

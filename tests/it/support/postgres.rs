@@ -2,45 +2,49 @@
 
 use std::{
     fs,
-    net::TcpListener,
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    path::PathBuf,
+    process::Command,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
 };
 
 use tokio_postgres::{Client, NoTls};
+
+use super::{
+    leash::{self, Leash, as_server},
+    tls::{Authority, Identity},
+};
 
 /// The superuser's password; every connection must give it.
 pub const PASSWORD: &str = "Passw0rd!x:y\\z";
 /// Servers that are tested against.
 pub const MAJORS: [u32; 4] = [13, 15, 17, 18];
-const START: Duration = Duration::from_secs(60);
-/// The account of servers when the tests run as root, which PostgreSQL refuses to run as.
-const NOBODY: u32 = 65_534;
+
+/// What a server of its own may be given.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// The server's certificate, and the authority of its clients' certificates; without them, it speaks no TLS.
+    pub tls: Option<(&'a Identity, &'a Authority)>,
+    /// pg_hba.conf, instead of passwords (SCRAM) for everybody from everywhere, such as
+    /// `hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-full`.
+    pub access: Option<&'a str>,
+    /// Further arguments.
+    pub args: &'a [&'a str],
+}
 
 /// A running server. It ends when this is dropped, and when the test process ends in whatever way.
 pub struct Server {
     pub major: u32,
     pub port: u16,
     data: PathBuf,
-    /// Ends the server when its other end, this, is closed.
-    leash: Option<ChildStdin>,
-    supervisor: Child,
+    _leash: Leash,
 }
 
 /// The folder with the programs of a major release.
 pub fn programs(major: u32) -> PathBuf {
-    let cache = std::env::var_os("DBSNAP_TEST_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/dbsnap-test")))
-        .expect("HOME or DBSNAP_TEST_CACHE is set");
-    let places = [cache.join(format!("pg{major}/programs")), format!("/usr/lib/postgresql/{major}/bin").into()];
+    let places = [leash::cache().join(format!("pg{major}/programs")), format!("/usr/lib/postgresql/{major}/bin").into()];
     let found = places.into_iter().find(|place| place.join("postgres").is_file());
     found.unwrap_or_else(|| panic!("PostgreSQL {major} is not there: run scripts/test-peers"))
 }
@@ -55,54 +59,48 @@ pub fn shared(major: u32) -> &'static Server {
 impl Server {
     /// Starts a server of its own.
     pub fn start(major: u32) -> Self {
-        let folder = tempfile::Builder::new().prefix(&format!("dbsnap-pg{major}-")).tempdir().unwrap().keep();
+        Self::start_with(major, &Options::default())
+    }
+
+    /// Starts a server of its own.
+    pub fn start_with(major: u32, options: &Options<'_>) -> Self {
+        let folder = leash::folder(&format!("pg{major}"));
         let data = folder.join("data");
-        let root = rustix::process::geteuid().is_root();
-        if root {
-            chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        fs::write(folder.join("password"), PASSWORD).unwrap();
+        leash::write(&folder.join("password"), PASSWORD);
         let bin = programs(major);
-        let made = as_server(root, &bin.join("initdb"))
-            .args(["--username=postgres", "--auth=scram-sha-256", "--locale=C.UTF-8", "--encoding=UTF8", "--no-sync"])
-            .arg(format!("--pwfile={}", folder.join("password").display()))
-            .arg(format!("--pgdata={}", data.display()))
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "initdb {major}: {}", String::from_utf8_lossy(&made.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = as_server(root, &bin.join("postgres"));
-        let mut supervisor = Command::new("/bin/sh")
-            .arg("-c")
-            .arg("folder=$1; shift; \"$@\" >\"$folder/log\" 2>&1 </dev/null & server=$!; cat >/dev/null; kill -QUIT $server; wait $server; rm -rf \"$folder\"")
-            .arg("supervisor")
-            .arg(&folder)
-            .arg(server.get_program())
-            .args(server.get_args())
+        leash::run(
+            as_server(&bin.join("initdb"))
+                .args(["--username=postgres", "--auth=scram-sha-256", "--locale=C.UTF-8", "--encoding=UTF8", "--no-sync"])
+                .arg(format!("--pwfile={}", folder.join("password").display()))
+                .arg(format!("--pgdata={}", data.display())),
+        );
+        if let Some(lines) = options.access {
+            leash::write(&data.join("pg_hba.conf"), lines);
+        }
+        let port = leash::free_port();
+        let mut server = as_server(&bin.join("postgres"));
+        server
             .arg("-D")
             .arg(&data)
             .args(["-p", &port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off"])
             .args(["-c", "wal_level=logical", "-c", "shared_buffers=64MB", "-c", "timezone=UTC"])
             .arg("-c")
-            .arg(format!("unix_socket_directories={}", folder.display()))
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let leash = supervisor.stdin.take();
-        let server = Self { major, port, data, leash, supervisor };
-        server.wait_until_ready(&folder);
-        server
-    }
-
-    fn wait_until_ready(&self, folder: &Path) {
-        let deadline = Instant::now() + START;
-        let state = || fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
-        while state().lines().nth(7).is_none_or(|line| line.trim() != "ready") {
-            let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "PostgreSQL {} did not start: {}", self.major, log());
-            thread::sleep(Duration::from_millis(20));
+            .arg(format!("unix_socket_directories={}", folder.display()));
+        if let Some((identity, authority)) = options.tls {
+            let files = identity.write(&folder, authority);
+            server
+                .args(["-c", "ssl=on", "-c", &format!("ssl_ca_file={}", files.authority.display())])
+                .args(["-c", &format!("ssl_cert_file={}", files.certificate.display())])
+                .args(["-c", &format!("ssl_key_file={}", files.key.display())]);
         }
+        server.args(options.args);
+        let leash = Leash::start_ended_by("QUIT", &folder, &server);
+        leash.wait_until(&format!("PostgreSQL {major}"), || {
+            let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+            state.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+        });
+        Self { major, port, data, _leash: leash }
     }
 
     /// Ends every process of the server at once, as a crash does.
@@ -113,8 +111,7 @@ impl Server {
     }
 
     pub fn url(&self, database: &str) -> String {
-        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-        format!("postgresql://postgres:{}@127.0.0.1:{}/{}", encode(PASSWORD), self.port, encode(database))
+        format!("postgresql://postgres:{}@127.0.0.1:{}/{}", leash::encode(PASSWORD), self.port, leash::encode(database))
     }
 
     /// Connects as the superuser.
@@ -154,27 +151,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.leash.take());
-        // The supervisor ends by itself; there is nothing to do about an error here.
-        let _ = self.supervisor.wait();
-    }
-}
-
 pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A command under an account that PostgreSQL runs as. The capability lets it read the cache in root's home.
-fn as_server(root: bool, program: &Path) -> Command {
-    if !root {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command
-        .args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")])
-        .args(["--clear-groups", "--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"])
-        .arg(program);
-    command
 }
