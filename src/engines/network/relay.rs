@@ -78,7 +78,9 @@ async fn serve(listener: TcpListener, carrier: Arc<Carrier>) {
                 Ok((client, peer)) => {
                     let carrier = carrier.clone();
                     connections.spawn(async move {
-                        if let Err(error) = carrier.carry(client, peer).await {
+                        let mut client = client;
+                        // Noted before the client sees its connection end, so that it is there to explain that.
+                        if let Err(error) = carrier.carry(&mut client, peer).await {
                             carrier.way.note(error);
                         }
                     });
@@ -96,7 +98,7 @@ async fn serve(listener: TcpListener, carrier: Arc<Carrier>) {
 
 impl Carrier {
     /// Carries one client's connection to its end.
-    async fn carry(&self, mut client: TcpStream, peer: SocketAddr) -> Result<()> {
+    async fn carry(&self, client: &mut TcpStream, peer: SocketAddr) -> Result<()> {
         let here = client.local_addr().context(Kind::Internal, || "a loopback connection".to_owned())?;
         let ours = tokio::task::spawn_blocking(move || owner::is_ours(peer, here)).await;
         let ours = ours.context(Kind::Internal, || "looking up a connection's owner".to_owned())?;
@@ -105,15 +107,15 @@ impl Carrier {
             tracing::warn!("a connection from {peer} to the way to {} was refused: it is not our own", self.way.server());
             return Ok(());
         }
-        dial::prepare(&client);
+        dial::prepare(client);
         let Some(authority) = &self.authority else {
             let upstream = self.upstream().await?;
-            self.send_early(&mut client, &upstream.early).await;
+            self.send_early(client, &upstream.early).await;
             return self.copy(client, upstream.stream).await;
         };
         let greeted = self.way.greeted().await?;
-        self.send_early(&mut client, &greeted.early).await;
-        let asked = timeout(CLIENT_LIMIT, mysql::ssl_request(&mut client)).await;
+        self.send_early(client, &greeted.early).await;
+        let asked = timeout(CLIENT_LIMIT, mysql::ssl_request(client)).await;
         let request = match asked {
             Ok(Ok(Some(request))) => request,
             Ok(Ok(None)) => {
@@ -125,7 +127,7 @@ impl Carrier {
         let upstream = self.way.secure(greeted.stream, &request).await?;
         let client = timeout(CLIENT_LIMIT, TlsAcceptor::from(authority.server.clone()).accept(client)).await;
         match client {
-            Ok(Ok(client)) => self.copy(client, upstream.stream).await,
+            Ok(Ok(mut client)) => self.copy(&mut client, upstream.stream).await,
             Ok(Err(cause)) => Err(Error::internal(format!("a client of the way broke off its TLS handshake: {cause}"))),
             Err(_) => Ok(()),
         }
@@ -147,10 +149,10 @@ impl Carrier {
     }
 
     /// Copies both ways until both sides have ended, or one broke. Errors when it was the server's.
-    async fn copy(&self, mut client: impl Stream, server: BoxedStream) -> Result<()> {
+    async fn copy(&self, client: &mut impl Stream, server: BoxedStream) -> Result<()> {
         let mut server = Watched { inner: server, ending: false, broke: None };
         // What breaks on the client's side is the client's own doing.
-        let _ended = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
+        let _ended = copy_bidirectional_with_sizes(client, &mut server, BUFFER, BUFFER).await;
         let Some(cause) = server.broke else { return Ok(()) };
         Err(self
             .way

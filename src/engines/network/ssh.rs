@@ -266,7 +266,8 @@ impl Tunnel {
                     .hint("check sshHost and sshPort; the server's log may say why, such as too many logins at once")
                     .retryable()
             }
-            other => error(format!("the SSH server {server} could not be spoken to: {}", shown(&other.to_string()))),
+            other => error(format!("the SSH server {server} could not be spoken to: {}", shown(&other.to_string())))
+                .hint("check that sshPort is an SSH server's, and the server's log"),
         }
     }
 

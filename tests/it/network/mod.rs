@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod bastion;
+mod proxy;
 mod relay;
+mod ssh;
 mod tls;
 
 /// Stands wherever a secret does.

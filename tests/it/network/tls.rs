@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{SECRET, echoes, open, says};
 use crate::support::tls::{AUTHORITY, Authority, Identity};
 
-const HERE: &[&str] = &["localhost", "127.0.0.1"];
+pub const HERE: &[&str] = &["localhost", "127.0.0.1"];
 
 /// A server that speaks TLS from the first byte and sends back what it gets. With `clients`, only to whom it vouches for.
 pub async fn echo(identity: &Identity, clients: Option<&Authority>, old: bool) -> u16 {
