@@ -36,7 +36,7 @@ pub mod sqlite;
 
 /// Every engine of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn Engine] {
-    &[&postgres::Postgres { usual_places: true }, &sqlite::Sqlite]
+    &[&postgres::Postgres { usual_places: true }, &mysql::Mysql { usual_places: true }, &sqlite::Sqlite]
 }
 
 /// The engine with this id (`postgresql`, `sqlite`).

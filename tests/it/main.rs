@@ -16,7 +16,6 @@ mod guards;
 mod jobs;
 mod mongodb;
 mod mysql;
-mod mysql_restore;
 mod network;
 mod options;
 mod packaging;

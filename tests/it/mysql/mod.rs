@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    mysql::{ADMIN, Flavour, PASSWORD, Server, ident, programs},
+    mysql::{ADMIN, FLAVOURS, Flavour, PASSWORD, Server, ident, programs},
     observer::Seen,
 };
 
@@ -38,6 +38,7 @@ mod faults;
 mod float;
 mod names;
 mod options;
+mod restores;
 mod rogue;
 mod tools;
 
@@ -71,6 +72,11 @@ impl Dumped {
 }
 
 impl Bench {
+    /// With the client programs of every flavour.
+    pub fn new() -> Self {
+        Self { tool_dirs: FLAVOURS.iter().map(|flavour| programs(*flavour)).collect(), ..Self::with(Flavour::MySql97) }
+    }
+
     /// With the client programs of one flavour alone.
     pub fn with(flavour: Flavour) -> Self {
         Self {
@@ -123,8 +129,14 @@ impl Bench {
         self.restore_bytes(server, database, dumped.dump.clone(), &dumped.tables, plan).await
     }
 
-    pub async fn restore_script(&self, server: &Server, database: &str, script: &str, plan: RestorePlan) -> Result<RestoreOutcome> {
-        self.restore_bytes(server, database, Bytes::from(script.to_owned()), &[], plan).await
+    pub async fn restore_script(
+        &self,
+        server: &Server,
+        database: &str,
+        script: impl AsRef<[u8]>,
+        plan: RestorePlan,
+    ) -> Result<RestoreOutcome> {
+        self.restore_bytes(server, database, Bytes::copy_from_slice(script.as_ref()), &[], plan).await
     }
 
     pub async fn restore_bytes(
@@ -133,11 +145,20 @@ impl Bench {
         database: &str,
         bytes: Bytes,
         expected: &[TableCount],
+        plan: RestorePlan,
+    ) -> Result<RestoreOutcome> {
+        self.restore_to(&settings(server, database), bytes, expected, plan).await
+    }
+
+    pub async fn restore_to(
+        &self,
+        settings: &Settings,
+        bytes: Bytes,
+        expected: &[TableCount],
         mut plan: RestorePlan,
     ) -> Result<RestoreOutcome> {
         plan.engine = validate(ENGINE.info().restore_options, &plan.engine)?;
-        let settings = settings(server, database);
-        ENGINE.restore(RestoreRequest { settings: &settings, plan: &plan, source: &Memory(bytes), expected }, &self.run()).await
+        ENGINE.restore(RestoreRequest { settings, plan: &plan, source: &Memory(bytes), expected }, &self.run()).await
     }
 
     pub fn log(&self) -> String {
