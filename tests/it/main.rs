@@ -18,6 +18,7 @@ mod mongodb;
 mod mysql;
 mod network;
 mod options;
+mod mongodb;
 mod packaging;
 mod peers;
 mod pipeline;

@@ -21,10 +21,13 @@ use tokio_util::sync::CancellationToken;
 use crate::support::mongo_script::Script;
 
 mod account;
+mod archives;
+mod bench;
 mod connect;
 mod definitions;
 mod dump;
 mod moment;
+mod scripted;
 
 fn engine() -> &'static dyn Engine {
     &Mongodb

@@ -77,6 +77,8 @@ struct State {
     handlers: Mutex<HashMap<String, Handler>>,
     received: Mutex<Vec<Command>>,
     store: Mutex<Store>,
+    /// Answers to writes that a driver may send once more, by session and number.
+    answered: Mutex<HashMap<String, Document>>,
     alive: CancellationToken,
 }
 
@@ -106,6 +108,7 @@ impl Script {
             handlers: Mutex::default(),
             received: Mutex::default(),
             store: Mutex::default(),
+            answered: Mutex::default(),
             alive: CancellationToken::new(),
         });
         // A thread of its own: it answers whatever the test's own runtime is busy with.
@@ -207,6 +210,23 @@ impl State {
         hello
     }
 
+    /// A write that is sent again is not done again.
+    fn once(&self, command: &Command, replicated: bool) -> Document {
+        let run = || self.store.lock().unwrap().run(command, replicated);
+        match (command.body.get("lsid"), command.body.get("txnNumber")) {
+            (Some(session), Some(number)) => {
+                let key = format!("{session} {number}");
+                let known = self.answered.lock().unwrap().get(&key).cloned();
+                known.unwrap_or_else(|| {
+                    let answer = run();
+                    self.answered.lock().unwrap().insert(key, answer.clone());
+                    answer
+                })
+            }
+            _ => run(),
+        }
+    }
+
     /// The answer to a command, or `None` where the connection is to be closed.
     async fn answer(&self, command: Command) -> Option<Document> {
         self.received.lock().unwrap().push(command.clone());
@@ -221,7 +241,7 @@ impl State {
             Reply::Default | Reply::DoAndHangUp => {
                 let done = match command.name().to_ascii_lowercase().as_str() {
                     "hello" | "ismaster" => self.hello(),
-                    _ => self.store.lock().unwrap().run(&command, replicated),
+                    _ => self.once(&command, replicated),
                 };
                 if matches!(reply, Reply::DoAndHangUp) {
                     return None;

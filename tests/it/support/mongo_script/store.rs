@@ -115,7 +115,7 @@ impl Store {
                 if self.collection(&db, name).is_some() {
                     return error(48, "NamespaceExists", format!("Collection {db}.{name} already exists."));
                 }
-                let envelope = ["create", "$db", "lsid", "writeConcern", "$clusterTime", "idIndex", "txnNumber"];
+                let envelope = ["create", "$db", "$readPreference", "lsid", "writeConcern", "$clusterTime", "idIndex", "txnNumber"];
                 let options = body.iter().filter(|(key, _)| !envelope.contains(&key.as_str()));
                 let options = options.map(|(key, value)| (key.clone(), value.clone())).collect();
                 self.databases.entry(db.clone()).or_default().insert(name.to_owned(), Collection { options, ..Collection::default() });
@@ -127,7 +127,8 @@ impl Store {
                 self.collection_mut(&db, command.collection()).indexes.extend(indexes);
                 doc! {}
             }
-            "collMod" | "dropIndexes" => doc! {},
+            "collMod" | "dropIndexes" | "_mergeAuthzCollections" => doc! {},
+            "update" => doc! { "n": 1, "nModified": 1 },
             "drop" => match self.databases.get_mut(&db).and_then(|db| db.remove(command.collection())) {
                 Some(_) => doc! { "nIndexesWas": 1 },
                 None => error(26, "NamespaceNotFound", "ns not found"),
