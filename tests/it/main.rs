@@ -18,7 +18,6 @@ mod mongodb;
 mod mysql;
 mod network;
 mod options;
-mod mongodb;
 mod packaging;
 mod peers;
 mod pipeline;

@@ -142,7 +142,7 @@ impl Input {
                 selection.accounts.extend(accounts.then(|| account(at, listed)).flatten());
                 continue;
             }
-            if OF_A_SERVER.contains(&listed.listing.db.as_str()) || belongs_to_server(&listed.listing.collection) {
+            if belongs_to_server(&listed.listing.db, &listed.listing.collection) {
                 left_out.push(listed.label());
                 continue;
             }
@@ -223,9 +223,11 @@ fn account(at: usize, listed: &Listed) -> Option<Accounts> {
     (listed.documents > 0).then_some(Accounts { at, db, roles })
 }
 
-/// `system.js` holds functions of the database; every other `system.` collection is the server's own affair.
-fn belongs_to_server(collection: &str) -> bool {
-    collection.starts_with("system.") && collection != "system.js"
+/// `system.js` holds functions of the database; every other `system.` collection is the server's own affair, and so is
+/// the oplog, which mongodump lists without a database.
+fn belongs_to_server(db: &str, collection: &str) -> bool {
+    let system = collection.starts_with("system.") && collection != "system.js";
+    system || OF_A_SERVER.contains(&db) || (db, collection) == ("", "oplog")
 }
 
 /// Errors unless a server takes this as the name of a database.

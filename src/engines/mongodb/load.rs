@@ -3,12 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mongodb::{
-    bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
+    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
     error::{ErrorKind, IndexedWriteError},
 };
 use tokio::{io::AsyncReadExt, task::JoinSet};
 
 use super::{
+    archive::{BUCKETS, damaged},
     definition::Shape,
     input::{Input, Item},
     reader::Reader,
@@ -69,7 +70,7 @@ impl Place {
         let buckets = series && !session.raw_data;
         Self {
             db: item.db.clone(),
-            name: if buckets { format!("{}{name}", super::archive::BUCKETS) } else { name.to_owned() },
+            name: if buckets { format!("{}{name}", BUCKETS) } else { name.to_owned() },
             logical: series.then(|| name.to_owned()),
             label: item.label(),
             in_order: item.shape == Shape::Capped,
@@ -198,7 +199,7 @@ impl Gathered {
         if !self.open.as_ref().is_some_and(fits) {
             self.close();
         }
-        let document = RawDocumentBuf::from_bytes(document.to_vec()).map_err(|cause| super::archive::damaged(cause))?;
+        let document = RawDocumentBuf::from_bytes(document.to_vec()).map_err(damaged)?;
         let open = self.open.get_or_insert_with(|| Batch { place, documents: Vec::new(), bytes: 0 });
         open.bytes += document.as_bytes().len();
         open.documents.push(document);
@@ -277,7 +278,7 @@ async fn insert(session: &Session, place: &Place, documents: Vec<RawDocumentBuf>
 /// Inserts buckets under the name of their time-series collection, which the driver has no option for.
 async fn insert_raw(session: &Session, place: &Place, documents: &[RawDocumentBuf]) -> Result<Vec<IndexedWriteError>> {
     let documents: Vec<Document> =
-        documents.iter().map(Document::try_from).collect::<std::result::Result<_, _>>().map_err(super::archive::damaged)?;
+        documents.iter().map(Document::try_from).collect::<std::result::Result<_, _>>().map_err(damaged)?;
     let command = doc! { "insert": &place.name, "documents": documents, "ordered": false, "rawData": true };
     let answer = session.write(&place.db, || format!("inserting into {}", place.label), command).await?;
     let errors = answer.get_array("writeErrors").cloned().unwrap_or_default();
@@ -289,18 +290,23 @@ async fn insert_raw(session: &Session, place: &Place, documents: &[RawDocumentBu
         .context(Kind::Database, || "reading the answer to an insert".to_owned())
 }
 
-/// Servers put the time of the insert where a field of the document is an empty timestamp: it is put back.
+/// MongoDB puts the time of the insert where a field of the document is an empty timestamp: it is put back.
 async fn keep_empty_timestamps(session: &Session, place: &Place, documents: impl Iterator<Item = &RawDocumentBuf>) -> Result<()> {
     for document in documents.filter(|document| has_empty_timestamp(document)) {
         let Ok(Some(id)) = document.get("_id") else { continue };
-        let (id, document): (mongodb::bson::Bson, Document) =
-            (id.try_into().map_err(super::archive::damaged)?, document.try_into().map_err(super::archive::damaged)?);
-        let update = doc! { "q": { "_id": { "$eq": id } }, "u": [{ "$replaceWith": { "$literal": document } }] };
+        let filter = doc! { "_id": { "$eq": Bson::try_from(id).map_err(damaged)? } };
+        let doing = || format!("putting back an empty timestamp in {}", place.label);
+        let (_, server, collection) = session.collection(&place.db, &place.name).await;
+        let found = collection.find_one(filter.clone()).await.map_err(|cause| server.failed(doing(), &cause))?;
+        if found.is_some_and(|found| found.as_bytes() == document.as_bytes()) {
+            continue;
+        }
+        let document = Document::try_from(document).map_err(damaged)?;
+        let update = doc! { "q": filter, "u": [{ "$replaceWith": { "$literal": document } }] };
         let mut command = doc! { "update": &place.name, "updates": [update] };
         if place.bypass_validation {
             command.insert("bypassDocumentValidation", true);
         }
-        let doing = || format!("putting back an empty timestamp in {}", place.label);
         let answer = session.write(&place.db, doing, command).await?;
         if answer.contains_key("writeErrors") {
             return Err(Error::new(Kind::Restore, format!("{}: the server refused it", doing())));

@@ -93,14 +93,15 @@ impl<'a> Replacement<'a> {
         }
         let work: Vec<_> = beside.iter().enumerate().map(|(at, item)| Work { item, name: self.stamp.name(at), exists: false }).collect();
         let mut made = Vec::new();
-        if let Err(error) = self.filling.build(&work, &mut made, outcome).await {
+        // A cancel counts until the replacing begins.
+        let built = self.filling.build(&work, &mut made, outcome).await.and_then(|()| session.run.check());
+        if let Err(error) = built {
             let state = match session.clear(&made).await.as_slice() {
                 [] => "the database is as it was".to_owned(),
-                left => format!("the database is as it was, {}", still_there(left)),
+                left => format!("the database is as it was, {}", still_there(left, &session.run)),
             };
             return Err(told(error, session.target(), &state));
         }
-        session.run.check()?;
         let ready =
             work.iter().map(|work| Ready { db: work.item.db.clone(), built: work.name.clone(), name: work.item.name.clone() }).collect();
         let kept = self.selection.items.iter().map(|item| (item.db.clone(), item.name.clone())).collect();
@@ -135,7 +136,7 @@ impl<'a> Replacement<'a> {
         let left = session.clear(&[(db.to_owned(), one.clone()), (db.to_owned(), other.clone())]).await;
         match (proven, left.as_slice()) {
             (Ok(()), []) => Ok(()),
-            (Ok(()), left) => Err(Error::new(Kind::Database, format!("a trial of renaming failed {}", still_there(left))).retryable()),
+            (Ok(()), left) => Err(Error::new(Kind::Database, format!("a trial of renaming failed {}", still_there(left, &session.run))).retryable()),
             (Err(error), _) => Err(error),
         }
     }
@@ -192,7 +193,7 @@ impl Swap {
                 waiting.iter().map(|ready| ready.name.as_str()).collect::<Vec<_>>().join(", ")
             ),
         };
-        let state = if left.is_empty() { state } else { format!("{state}; {}", still_there(&left)) };
+        let state = if left.is_empty() { state } else { format!("{state}; {}", still_there(&left, &session.run)) };
         Err(told(error, session.target(), &state))
     }
 

@@ -73,7 +73,7 @@ async fn make(filling: &Filling<'_>, selection: &Selection, outcome: &mut Restor
     // Also after a cancel: nothing half-built may stay.
     let state = match session.clear(&made).await.as_slice() {
         [] => "what it had made was dropped again".to_owned(),
-        left => still_there(left),
+        left => still_there(left, &session.run),
     };
     Err(told(error, session.target(), &state))
 }
@@ -140,11 +140,13 @@ pub fn told(mut error: Error, target: &Target, state: &str) -> Error {
     error
 }
 
-/// What clearing up could not drop.
-pub fn still_there(left: &[(String, Error)]) -> String {
+/// What clearing up could not drop; it is in the log too, because the error of a cancel says nothing.
+pub fn still_there(left: &[(String, Error)], run: &Run) -> String {
     let names: Vec<_> = left.iter().map(|(name, _)| name.as_str()).collect();
     let why = left.first().map(|(_, error)| error.to_string()).unwrap_or_default();
-    format!("and half-built collections are left, to be dropped by hand: {} ({why})", names.join(", "))
+    let state = format!("half-built collections are left, to be dropped by hand: {} ({why})", names.join(", "));
+    run.warn(&state);
+    format!("and {state}")
 }
 
 /// Refuses plans that make no sense.

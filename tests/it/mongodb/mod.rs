@@ -26,7 +26,10 @@ mod bench;
 mod connect;
 mod definitions;
 mod dump;
+mod hostile;
+mod modes;
 mod moment;
+mod restore;
 mod scripted;
 
 fn engine() -> &'static dyn Engine {

@@ -283,6 +283,8 @@ async fn empty_timestamps_are_put_back() {
     let script = Script::standalone();
     let empty = Timestamp { time: 0, increment: 0 };
     let documents = [doc! { "_id": 1, "at": empty }, doc! { "_id": 2, "at": Timestamp { time: 1, increment: 0 } }, doc! { "_id": empty, "in": { "at": empty } }];
+    // What the server has made of it.
+    script.on("find", |_| Reply::Answer(doc! { "cursor": { "id": 0_i64, "ns": "d.c", "firstBatch": [{ "_id": 1, "at": Timestamp { time: 9, increment: 9 } }] } }));
     restore(&of(&script, "d"), &one_collection(documents.clone()), plan(RestoreMode::New)).await.unwrap();
     let updates = script.received("update");
     assert_eq!(updates.len(), 1, "a server sets only fields of the document itself, and never _id");
