@@ -33,8 +33,8 @@ CHECKSUM_PRESENT, MORE_TO_COME = 1, 2
 # SQLSTATE to MongoDB's error code and its name; whatever is not here is answered as InternalError.
 ERRORS = {
     "23505": (11000, "DuplicateKey"),
-    # A unique index is an exclusion constraint.
-    "23P01": (11000, "DuplicateKey"),
+    # The extension's own state, of unique indexes.
+    "M001C": (11000, "DuplicateKey"),
     "42P01": (26, "NamespaceNotFound"),
     "57014": (50, "MaxTimeMSExpired"),
     "42501": (13, "Unauthorized"),
