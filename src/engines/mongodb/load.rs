@@ -277,8 +277,7 @@ async fn insert(session: &Session, place: &Place, documents: Vec<RawDocumentBuf>
 
 /// Inserts buckets under the name of their time-series collection, which the driver has no option for.
 async fn insert_raw(session: &Session, place: &Place, documents: &[RawDocumentBuf]) -> Result<Vec<IndexedWriteError>> {
-    let documents: Vec<Document> =
-        documents.iter().map(Document::try_from).collect::<std::result::Result<_, _>>().map_err(damaged)?;
+    let documents: Vec<Document> = documents.iter().map(Document::try_from).collect::<std::result::Result<_, _>>().map_err(damaged)?;
     let command = doc! { "insert": &place.name, "documents": documents, "ordered": false, "rawData": true };
     let answer = session.write(&place.db, || format!("inserting into {}", place.label), command).await?;
     let errors = answer.get_array("writeErrors").cloned().unwrap_or_default();

@@ -136,7 +136,9 @@ impl<'a> Replacement<'a> {
         let left = session.clear(&[(db.to_owned(), one.clone()), (db.to_owned(), other.clone())]).await;
         match (proven, left.as_slice()) {
             (Ok(()), []) => Ok(()),
-            (Ok(()), left) => Err(Error::new(Kind::Database, format!("a trial of renaming failed {}", still_there(left, &session.run))).retryable()),
+            (Ok(()), left) => {
+                Err(Error::new(Kind::Database, format!("a trial of renaming failed {}", still_there(left, &session.run))).retryable())
+            }
             (Err(error), _) => Err(error),
         }
     }

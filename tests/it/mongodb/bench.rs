@@ -45,7 +45,12 @@ impl Builder {
     }
 
     pub fn plain(self, db: &str, collection: &str) -> Self {
-        self.list(db, collection, "collection", &json!({"indexes": [{"v": 2, "key": {"_id": 1}, "name": "_id_"}], "collectionName": collection, "type": "collection"}))
+        self.list(
+            db,
+            collection,
+            "collection",
+            &json!({"indexes": [{"v": 2, "key": {"_id": 1}, "name": "_id_"}], "collectionName": collection, "type": "collection"}),
+        )
     }
 
     fn block(&mut self, db: &str, collection: &str, end: Option<u64>, documents: &[Vec<u8>]) {
@@ -120,7 +125,13 @@ pub async fn restore(settings: &Settings, archive: &[u8], plan: RestorePlan) -> 
     restore_in(settings, archive, &[], plan, &place().run).await
 }
 
-pub async fn restore_in(settings: &Settings, archive: &[u8], expected: &[TableCount], plan: RestorePlan, run: &Run) -> Result<RestoreOutcome> {
+pub async fn restore_in(
+    settings: &Settings,
+    archive: &[u8],
+    expected: &[TableCount],
+    plan: RestorePlan,
+    run: &Run,
+) -> Result<RestoreOutcome> {
     let engine_options = validate(engine().info().restore_options, &plan.engine)?;
     let plan = RestorePlan { engine: engine_options, ..plan };
     let source = Source(Bytes::copy_from_slice(archive));

@@ -95,5 +95,7 @@ async fn a_document_that_is_no_bson_inside_is_the_servers_to_refuse() {
     let script = Script::standalone();
     let refused = restore(&of(&script, "d"), &archive, with(RestoreMode::New, json!({}))).await;
     expect_error(refused, &["d.c"]);
-    assert!(script.store().collection("d", "c").is_none_or(|found| found.documents.iter().all(|one| Document::try_from(one.clone()).is_ok())));
+    assert!(
+        script.store().collection("d", "c").is_none_or(|found| found.documents.iter().all(|one| Document::try_from(one.clone()).is_ok()))
+    );
 }

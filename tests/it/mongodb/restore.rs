@@ -5,8 +5,8 @@ use futures_util::{AsyncReadExt, AsyncWriteExt};
 use mongodb::{
     Client, IndexModel,
     bson::{
-        Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex, Timestamp, doc, oid::ObjectId,
-        spec::BinarySubtype,
+        Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex, Timestamp, doc,
+        oid::ObjectId, spec::BinarySubtype,
     },
     options::IndexOptions,
 };
@@ -86,7 +86,8 @@ fn values() -> Vec<Bson> {
 async fn every_type_comes_back_byte_for_byte_as_a_value_and_as_an_id() {
     let server = shared();
     let (db, client) = (server.database("types"), server.connect().await);
-    let as_values: Vec<_> = values().into_iter().enumerate().map(|(id, value)| doc! { "_id": id as i32, "z": value.clone(), "a": [value] }).collect();
+    let as_values: Vec<_> =
+        values().into_iter().enumerate().map(|(id, value)| doc! { "_id": id as i32, "z": value.clone(), "a": [value] }).collect();
     insert(&client, &db, "values", &as_values).await;
     // The server takes none of these as an `_id`; and numbers that are equal are one.
     let no_id = |value: &Bson| matches!(value, Bson::Array(_) | Bson::RegularExpression(_) | Bson::Undefined);
@@ -105,7 +106,12 @@ async fn every_type_comes_back_byte_for_byte_as_a_value_and_as_an_id() {
     let sent: Vec<_> = as_values.iter().map(|document| document.to_vec().unwrap()).collect();
     let mut found = second.raw("values").to_vec();
     found.sort_by_key(|bytes| RawDocumentBuf::from_bytes(bytes.clone()).unwrap().get_i32("_id").unwrap());
-    let different: Vec<_> = sent.iter().zip(&found).filter(|(one, other)| one != other).map(|(one, _)| Document::from_reader(one.as_slice()).unwrap()).collect();
+    let different: Vec<_> = sent
+        .iter()
+        .zip(&found)
+        .filter(|(one, other)| one != other)
+        .map(|(one, _)| Document::from_reader(one.as_slice()).unwrap())
+        .collect();
     assert!(different.is_empty(), "{different:?}");
     assert_eq!(second.raw("ids").len() as u64, taken);
 }
@@ -115,11 +121,7 @@ async fn definitions_come_back_views_validators_and_indexes() {
     let server = shared();
     let (db, client) = (server.database("defined"), server.connect().await);
     let database = client.database(&db);
-    database
-        .create_collection("checked")
-        .validator(doc! { "n": { "$gt": 5 } })
-        .await
-        .unwrap();
+    database.create_collection("checked").validator(doc! { "n": { "$gt": 5 } }).await.unwrap();
     insert(&client, &db, "checked", &[doc! { "_id": 1, "n": 6, "at": DateTime::now() }]).await;
     let index = |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
     let named = |name: &str| IndexOptions::builder().name(name.to_owned()).build();
@@ -139,7 +141,12 @@ async fn definitions_come_back_views_validators_and_indexes() {
         index(doc! { "h": "hashed" }, named("hashed")),
     ];
     database.collection::<Document>("checked").create_indexes(all).await.unwrap();
-    database.create_collection("seen").view_on("checked".to_owned()).pipeline([doc! { "$match": { "n": { "$gt": 5_i64 } } }]).await.unwrap();
+    database
+        .create_collection("seen")
+        .view_on("checked".to_owned())
+        .pipeline([doc! { "$match": { "n": { "$gt": 5_i64 } } }])
+        .await
+        .unwrap();
     database.create_collection("seen twice").view_on("seen".to_owned()).await.unwrap();
     database.create_collection("empty").await.unwrap();
     let (first, second) = there_and_back(&db).await;
@@ -154,7 +161,18 @@ async fn definitions_come_back_views_validators_and_indexes() {
     assert_eq!(first.metadata("checked")["indexes"].as_array().unwrap().len(), 7);
     let refused = client.database(&format!("{db}_copy")).collection("checked").insert_one(doc! { "n": 1 }).await;
     assert!(refused.is_err(), "the validator is at work");
-    assert_eq!(client.database(&format!("{db}_copy")).collection::<Document>("seen twice").find_one(doc! {}).await.unwrap().unwrap().get_i32("n").unwrap(), 6);
+    assert_eq!(
+        client
+            .database(&format!("{db}_copy"))
+            .collection::<Document>("seen twice")
+            .find_one(doc! {})
+            .await
+            .unwrap()
+            .unwrap()
+            .get_i32("n")
+            .unwrap(),
+        6
+    );
 }
 
 #[tokio::test]
@@ -162,7 +180,8 @@ async fn the_largest_documents_come_back() {
     let server = shared();
     let (db, client) = (server.database("large"), server.connect().await);
     let empty = doc! { "_id": 1, "b": Binary { subtype: BinarySubtype::Generic, bytes: Vec::new() } }.to_vec().unwrap().len();
-    let large = |id: i32| doc! { "_id": id, "b": Binary { subtype: BinarySubtype::Generic, bytes: vec![id as u8; 16 * 1024 * 1024 - empty] } };
+    let large =
+        |id: i32| doc! { "_id": id, "b": Binary { subtype: BinarySubtype::Generic, bytes: vec![id as u8; 16 * 1024 * 1024 - empty] } };
     insert(&client, &db, "c", &[large(1)]).await;
     insert(&client, &db, "c", &[doc! { "_id": 2 }]).await;
     let (first, second) = there_and_back(&db).await;

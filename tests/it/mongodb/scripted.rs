@@ -33,7 +33,10 @@ fn rows(script: &Script, db: &str, name: &str) -> usize {
 }
 
 /// Answers the `nth` command of its kind, counted from 0, with `reply`.
-fn at(nth: usize, reply: impl Fn() -> Reply + Send + Sync + 'static) -> impl Fn(&crate::support::mongo_script::Command) -> Reply + Send + Sync + 'static {
+fn at(
+    nth: usize,
+    reply: impl Fn() -> Reply + Send + Sync + 'static,
+) -> impl Fn(&crate::support::mongo_script::Command) -> Reply + Send + Sync + 'static {
     let count = AtomicUsize::new(0);
     move |_| if count.fetch_add(1, Ordering::SeqCst) == nth { reply() } else { Reply::Default }
 }
@@ -73,7 +76,9 @@ async fn collections_of_every_kind_are_made_with_their_options_and_indexes() {
         assert_eq!(&to.store().collection("e", name).unwrap().options, options, "{name}");
     }
     let made = to.received("createIndexes").pop().unwrap().body;
-    let without_version = |index: &Document| -> Document { index.iter().filter(|(key, _)| *key != "v").map(|(key, value)| (key.clone(), value.clone())).collect() };
+    let without_version = |index: &Document| -> Document {
+        index.iter().filter(|(key, _)| *key != "v").map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
     assert_eq!(made.get_array("indexes").unwrap(), &indexes.iter().map(|index| Bson::Document(without_version(index))).collect::<Vec<_>>());
     assert_eq!(rows(&to, "e", "system.buckets.series"), 250);
     let order: Vec<_> = to.store().collection("e", "capped").unwrap().documents.iter().map(|one| one.get_i32("_id").unwrap()).collect();
@@ -94,7 +99,8 @@ async fn documents_are_counted_before_an_index_could_delete_them() {
     let metadata = json!({"indexes": [{"key": {"at": 1}, "name": "ttl", "expireAfterSeconds": 1}]});
     let archive = Builder::new().list("d", "c", "collection", &metadata).documents("d", "c", numbers(0..3)).end("d", "c").finish();
     restore(&of(&script, "d"), &archive, plan(RestoreMode::New)).await.unwrap();
-    let order: Vec<_> = script.names().into_iter().filter(|name| ["create", "insert", "aggregate", "createIndexes"].contains(&name.as_str())).collect();
+    let order: Vec<_> =
+        script.names().into_iter().filter(|name| ["create", "insert", "aggregate", "createIndexes"].contains(&name.as_str())).collect();
     assert_eq!(order, ["create", "insert", "aggregate", "createIndexes"]);
 }
 
@@ -147,7 +153,8 @@ async fn a_broken_connection_costs_no_document_and_makes_none_twice() {
     for role in [Role::Standalone, Role::Primary] {
         let script = Script::start(role.clone());
         script.on("insert", at(1, || Reply::DoAndHangUp));
-        let outcome = restore(&of(&script, "d"), &archive, plan(RestoreMode::New)).await.unwrap_or_else(|error| panic!("{role:?}: {error}"));
+        let outcome =
+            restore(&of(&script, "d"), &archive, plan(RestoreMode::New)).await.unwrap_or_else(|error| panic!("{role:?}: {error}"));
         assert_eq!((outcome.tables[0].rows, outcome.warnings.len()), (1500, 0), "{role:?} {:?}", outcome.warnings);
     }
 }
@@ -156,17 +163,20 @@ async fn a_broken_connection_costs_no_document_and_makes_none_twice() {
 async fn a_primary_that_steps_down_is_waited_for() {
     let script = Arc::new(Script::primary());
     let stepping = script.clone();
-    script.on("insert", at(0, move || {
-        stepping.become_role(Role::Secondary);
-        let back = stepping.clone();
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(700));
-            back.on("insert", |_| Reply::Default);
-            back.become_role(Role::Primary);
-        });
-        stepping.on("insert", |_| Reply::Error(10107, "NotWritablePrimary", "not primary"));
-        Reply::Error(10107, "NotWritablePrimary", "not primary")
-    }));
+    script.on(
+        "insert",
+        at(0, move || {
+            stepping.become_role(Role::Secondary);
+            let back = stepping.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(700));
+                back.on("insert", |_| Reply::Default);
+                back.become_role(Role::Primary);
+            });
+            stepping.on("insert", |_| Reply::Error(10107, "NotWritablePrimary", "not primary"));
+            Reply::Error(10107, "NotWritablePrimary", "not primary")
+        }),
+    );
     let outcome = restore(&of(&script, "d"), &one_collection(numbers(0..50)), plan(RestoreMode::New)).await.unwrap();
     assert_eq!(outcome.tables[0].rows, 50);
     script.on("insert", |_| Reply::Default);
@@ -176,10 +186,13 @@ async fn a_primary_that_steps_down_is_waited_for() {
 async fn a_server_that_dies_is_told_of_with_what_is_left_there() {
     let script = Arc::new(Script::standalone());
     let dying = script.clone();
-    script.on("insert", at(1, move || {
-        dying.kill();
-        Reply::HangUp
-    }));
+    script.on(
+        "insert",
+        at(1, move || {
+            dying.kill();
+            Reply::HangUp
+        }),
+    );
     let began = Instant::now();
     let impatient = super::settings(json!({"hosts": script.address(), "database": "d", "tlsMode": "off", "connectTimeout": 1}));
     let failed = restore(&impatient, &one_collection(numbers(0..1500)), plan(RestoreMode::New)).await;
@@ -255,7 +268,9 @@ async fn what_a_killed_restore_left_is_named_and_stays() {
     let archive = changed(&script);
     script.store().add("d", "dbsnap_restore_20260101T000000Z_0a0b0c0d_0", numbers(0..1));
     let outcome = restore(&of(&script, "d"), &archive, plan(RestoreMode::Drop)).await.unwrap();
-    assert!(matches!(outcome.warnings.as_slice(), [one] if one.contains("d.dbsnap_restore_20260101T000000Z_0a0b0c0d_0") && one.contains("killed")));
+    assert!(
+        matches!(outcome.warnings.as_slice(), [one] if one.contains("d.dbsnap_restore_20260101T000000Z_0a0b0c0d_0") && one.contains("killed"))
+    );
     assert_eq!(names(&script, "d"), ["a", "b", "dbsnap_restore_20260101T000000Z_0a0b0c0d_0", "v"]);
 }
 
@@ -282,9 +297,17 @@ async fn a_cancel_leaves_nothing_half_built() {
 async fn empty_timestamps_are_put_back() {
     let script = Script::standalone();
     let empty = Timestamp { time: 0, increment: 0 };
-    let documents = [doc! { "_id": 1, "at": empty }, doc! { "_id": 2, "at": Timestamp { time: 1, increment: 0 } }, doc! { "_id": empty, "in": { "at": empty } }];
+    let documents = [
+        doc! { "_id": 1, "at": empty },
+        doc! { "_id": 2, "at": Timestamp { time: 1, increment: 0 } },
+        doc! { "_id": empty, "in": { "at": empty } },
+    ];
     // What the server has made of it.
-    script.on("find", |_| Reply::Answer(doc! { "cursor": { "id": 0_i64, "ns": "d.c", "firstBatch": [{ "_id": 1, "at": Timestamp { time: 9, increment: 9 } }] } }));
+    script.on("find", |_| {
+        Reply::Answer(
+            doc! { "cursor": { "id": 0_i64, "ns": "d.c", "firstBatch": [{ "_id": 1, "at": Timestamp { time: 9, increment: 9 } }] } },
+        )
+    });
     restore(&of(&script, "d"), &one_collection(documents.clone()), plan(RestoreMode::New)).await.unwrap();
     let updates = script.received("update");
     assert_eq!(updates.len(), 1, "a server sets only fields of the document itself, and never _id");
@@ -331,7 +354,10 @@ async fn an_index_that_cannot_be_made_ends_the_restore_unless_it_may_go_on() {
     };
     let script = Script::standalone();
     refusing(&script);
-    expect_error(restore(&of(&script, "d"), &archive, plan(RestoreMode::New)).await, &["creating the indexes of d.c (a, b)", "E11000", "dropped again"]);
+    expect_error(
+        restore(&of(&script, "d"), &archive, plan(RestoreMode::New)).await,
+        &["creating the indexes of d.c (a, b)", "E11000", "dropped again"],
+    );
     let outcome = restore(&of(&script, "d"), &archive, with(RestoreMode::New, json!({"exitOnError": false}))).await.unwrap();
     assert!(matches!(outcome.warnings.as_slice(), [one] if one.contains("(a)")), "{:?}", outcome.warnings);
     assert_eq!(script.store().collection("d", "c").unwrap().indexes.len(), 2);
@@ -378,7 +404,10 @@ async fn several_databases_go_where_they_came_from_and_never_into_one() {
         .end("config", "shards")
         .finish();
     let script = Script::standalone();
-    expect_error(restore(&of(&script, "shop"), &archive, plan(RestoreMode::New)).await, &["several databases (blog, shop)", "names no database"]);
+    expect_error(
+        restore(&of(&script, "shop"), &archive, plan(RestoreMode::New)).await,
+        &["several databases (blog, shop)", "names no database"],
+    );
     let all = super::settings(json!({"hosts": script.address(), "tlsMode": "off"}));
     let outcome = restore(&all, &archive, plan(RestoreMode::New)).await.unwrap();
     let mut found: Vec<_> = outcome.tables.iter().map(|table| format!("{} {}", table.label(), table.rows)).collect();
