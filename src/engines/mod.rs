@@ -36,10 +36,10 @@ pub mod sqlite;
 
 /// Every engine of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn Engine] {
-    &[&postgres::Postgres { usual_places: true }, &mysql::Mysql { usual_places: true }, &sqlite::Sqlite]
+    &[&postgres::Postgres { usual_places: true }, &mysql::Mysql { usual_places: true }, &mongodb::Mongodb, &sqlite::Sqlite]
 }
 
-/// The engine with this id (`postgresql`, `sqlite`).
+/// The engine with this id (`postgresql`, `mysql`).
 pub fn find(id: &str) -> Result<&'static dyn Engine> {
     registry().iter().copied().find(|engine| engine.info().id == id).ok_or_else(|| {
         let known: Vec<_> = registry().iter().map(|engine| engine.info().id).collect();

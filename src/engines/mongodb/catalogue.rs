@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::run::Run,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 /// Databases that hold the server's own state.
@@ -94,6 +94,15 @@ pub fn check_own(database: &str) -> Result<()> {
     if OWN.contains(&database) || database.starts_with(INTERNAL) {
         return Err(Error::validation(format!("the database {database} holds the server's own state and is not backed up"))
             .hint("name another database"));
+    }
+    Ok(())
+}
+
+/// A database that was `named` and holds nothing is not there: MongoDB knows no empty one.
+pub fn check_there(database: &str, named: bool, collections: &[Collection]) -> Result<()> {
+    if named && collections.is_empty() {
+        return Err(Error::new(Kind::Database, format!("the database {database} does not exist, or has no collections"))
+            .hint("check its name; MongoDB makes a database with its first collection"));
     }
     Ok(())
 }

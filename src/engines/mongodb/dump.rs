@@ -52,11 +52,9 @@ impl MongoDump {
         let facts = Facts::read(&server, &databases, run).await?;
         let mut collections = Vec::new();
         for database in &databases {
-            collections.extend(catalogue::collections(&server, database, run).await?);
-        }
-        if let (Some(database), true) = (&target.database, collections.is_empty()) {
-            return Err(Error::new(Kind::Database, format!("the database {database} does not exist, or has no collections"))
-                .hint("check its name; MongoDB knows no empty database"));
+            let there = catalogue::collections(&server, database, run).await?;
+            catalogue::check_there(database, target.database.is_some(), &there)?;
+            collections.extend(there);
         }
         if let Some(pattern) = selection.unmatched(&collections) {
             return Err(Error::validation(format!("no collection matches '{pattern}'")).hint("check the option includeCollections"));

@@ -63,6 +63,7 @@ pub async fn probe(target: &Target, run: &Run) -> Result<Probe> {
     let mut tables = 0;
     for database in &databases {
         let collections = catalogue::collections(&server, database, run).await?;
+        catalogue::check_there(database, target.database.is_some(), &collections)?;
         tables += collections.iter().filter(|collection| collection.kind != CollectionKind::View).count() as u64;
     }
     let standalone = (server.hello.set_name.is_none() && !server.hello.mongos)

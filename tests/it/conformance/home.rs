@@ -38,6 +38,11 @@ pub trait Home: Send + Sync {
         vec!["sp ace", "quo\"te", "it's", "back`tick", "dot.ted", "dol$lar", "--help", "new\nline", "semi;colon", "back\\slash", "🐘 tötal"]
     }
 
+    /// A name for a copy of the database that people should not choose and do.
+    fn odd_copy(&self, database: &str) -> String {
+        format!("{database} `\"' copy")
+    }
+
     /// Every table with every row as text, both in order, seen without the engine.
     async fn contents(&self, database: &str) -> Vec<(String, Vec<String>)>;
 

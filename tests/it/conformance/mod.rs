@@ -9,6 +9,7 @@ mod bad_input;
 mod crash;
 mod home;
 mod interrupted;
+mod mongodb;
 mod mysql;
 mod operations;
 mod postgres;
@@ -23,6 +24,7 @@ async fn homes() -> Vec<Box<dyn Home>> {
         match engine.info().id {
             "postgresql" => homes.push(Box::new(postgres::Postgres::shared())),
             "mysql" => homes.extend(mysql::Mysql::shared()),
+            "mongodb" => homes.push(Box::new(mongodb::Mongodb::shared())),
             "sqlite" => homes.push(Box::new(sqlite::Sqlite::new())),
             id => panic!("engine '{id}' has no home to test it in"),
         }

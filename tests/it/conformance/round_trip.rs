@@ -47,7 +47,7 @@ async fn tables_come_back_under_whatever_name_they_have() {
             home.add_table(&database, table).await;
         }
         let taken = take(home, &database).await;
-        let copy = format!("{database} `\"' copy");
+        let copy = home.odd_copy(&database);
         restore_new(home, &database, &taken, &copy).await.unwrap_or_else(|error| panic!("{}: {error}", home.label()));
         let contents = home.contents(&copy).await;
         assert_eq!(contents, home.contents(&database).await, "{}", home.label());
