@@ -1,6 +1,6 @@
 //! Documents from the spooled archive into collections: batches, several at a time, within bounded memory.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mongodb::{
     bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
@@ -25,6 +25,8 @@ use crate::{
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Most bytes of all batches on their way, but for a single one. The driver holds each up to three times.
 const ON_THE_WAY: usize = 12 * 1024 * 1024;
+/// How long inserts on their way are waited for when a restore ends early.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Buckets of a time-series collection whose measurements changed type need the collection told of it.
 const MIXED_SCHEMA: i32 = 408;
 const DUPLICATE_KEY: i32 = 11000;
@@ -85,7 +87,7 @@ impl Place {
 /// Sends the documents of these blocks of the archive to their places; by place, what became of them. Errors when the
 /// connection fails, and at the first documents that are refused where `manner` says so.
 pub async fn load(input: &Input, places: &[(usize, Place)], manner: Manner, session: &Arc<Session>) -> Result<Vec<Tally>> {
-    let loader = Loader {
+    let mut loader = Loader {
         places: places.iter().map(|(_, place)| Arc::new(place.clone())).collect(),
         tallies: places.iter().map(|(_, place)| Tally::new(&place.label)).collect(),
         on_the_way: vec![0; places.len()],
@@ -94,7 +96,11 @@ pub async fn load(input: &Input, places: &[(usize, Place)], manner: Manner, sess
         manner,
         session,
     };
-    loader.run(input, places.iter().enumerate().map(|(place, (at, _))| (*at, place)).collect()).await
+    let done = loader.run(input, places.iter().enumerate().map(|(place, (at, _))| (*at, place)).collect()).await;
+    if done.is_err() {
+        loader.settle().await;
+    }
+    done.map(|()| loader.tallies)
 }
 
 struct Loader<'a> {
@@ -110,7 +116,15 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    async fn run(mut self, input: &Input, wanted: HashMap<usize, usize>) -> Result<Vec<Tally>> {
+    /// Waits for inserts on their way: one that arrives after its collection was dropped would make it again.
+    async fn settle(&mut self) {
+        let settling = async { while self.work.join_next().await.is_some() {} };
+        if tokio::time::timeout(SETTLING, settling).await.is_err() {
+            self.session.run.warn(format!("inserts on their way have not ended in {} s", SETTLING.as_secs()));
+        }
+    }
+
+    async fn run(&mut self, input: &Input, wanted: HashMap<usize, usize>) -> Result<()> {
         let run = self.session.run.clone();
         let naming = || format!("reading {}", input.path.display());
         let mut file = tokio::fs::File::open(&input.path).await.context(Kind::Storage, naming)?;
@@ -143,7 +157,7 @@ impl Loader<'_> {
             self.one_done().await?;
         }
         progress(&run, read, input.size, &self.tallies, None);
-        Ok(self.tallies)
+        Ok(())
     }
 
     /// Starts a batch, once there is room for it.
