@@ -19,9 +19,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    Protocol,
     certificates::LocalAuthority,
     dial,
-    handshake::mysql,
+    handshake::{mysql, postgres},
     owner,
     way::{Upstream, Way},
 };
@@ -42,6 +43,8 @@ const CONNECTIONS: usize = 160;
 const KEPT: Duration = Duration::from_secs(5);
 /// How long a client of ours may take to say what it wants.
 const CLIENT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a PostgreSQL server may take to ask for a login: its own limit for the whole of it.
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// What every connection shares.
 struct Carrier {
@@ -109,8 +112,15 @@ impl Carrier {
         }
         dial::prepare(client);
         let Some(authority) = &self.authority else {
-            let upstream = self.upstream().await?;
+            let mut upstream = self.upstream().await?;
             self.send_early(client, &upstream.early).await;
+            if self.encrypted && self.way.protocol == Protocol::Postgres {
+                match timeout(LOGIN_LIMIT, postgres::introduce(client, &mut upstream.stream)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(cause)) => return Err(self.broke(&cause)),
+                    Err(_) => return Ok(()),
+                }
+            }
             return self.copy(client, upstream.stream).await;
         };
         let greeted = self.way.greeted().await?;
@@ -153,12 +163,16 @@ impl Carrier {
         let mut server = Watched { inner: server, ending: false, broke: None };
         // What breaks on the client's side is the client's own doing.
         let _ended = copy_bidirectional_with_sizes(client, &mut server, BUFFER, BUFFER).await;
-        let Some(cause) = server.broke else { return Ok(()) };
-        Err(self
-            .way
-            .tlser
-            .explain(&cause)
-            .unwrap_or_else(|| Error::new(Kind::Database, format!("the connection to {} broke: {cause}", self.way.server())).retryable()))
+        server.broke.map_or(Ok(()), |cause| Err(self.broke(&cause)))
+    }
+
+    fn broke(&self, cause: &io::Error) -> Error {
+        let known = self.way.tlser.explain(cause);
+        known.unwrap_or_else(|| {
+            Error::new(Kind::Database, format!("the connection to {} broke: {cause}", self.way.server()))
+                .hint("the logs of the server and of what stands before it may say why")
+                .retryable()
+        })
     }
 }
 

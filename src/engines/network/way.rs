@@ -31,7 +31,7 @@ const FRESH: Duration = Duration::from_secs(120);
 
 /// The way to one server.
 pub struct Way {
-    protocol: Protocol,
+    pub protocol: Protocol,
     host: String,
     port: u16,
     mode: TlsMode,

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 mod bastion;
+mod engines;
 mod proxy;
 mod relay;
 mod ssh;
