@@ -20,6 +20,7 @@ pub fn tls_meaning(mode: &str) -> &'static str {
     }
 }
 
+const FILE: &str = "A path on the machine that DBSnap runs on, in the place of the text.";
 const TLS: &str = "TLS";
 const SSH: &str = "SSH tunnel";
 const PROXY: &str = "Proxy";
@@ -39,11 +40,11 @@ pub const FIELDS: [Field; COUNT] = [
     Field::new("tlsCa", "Certificate authority", Lines)
         .section(TLS)
         .help("PEM text. Without one the authorities that this machine trusts are used."),
-    Field::new("tlsCaFile", "Certificate authority, as a file", Path).section(TLS),
+    Field::new("tlsCaFile", "Certificate authority, as a file", Path).section(TLS).help(FILE),
     Field::new("tlsCert", "Client certificate", Lines).section(TLS).help("PEM text, with its chain."),
-    Field::new("tlsCertFile", "Client certificate, as a file", Path).section(TLS),
+    Field::new("tlsCertFile", "Client certificate, as a file", Path).section(TLS).help(FILE),
     Field::new("tlsKey", "Client key", SecretLines).section(TLS).help("PEM text."),
-    Field::new("tlsKeyFile", "Client key, as a file", Path).section(TLS),
+    Field::new("tlsKeyFile", "Client key, as a file", Path).section(TLS).help(FILE),
     Field::new("tlsServerName", "Server name", Text)
         .section(TLS)
         .help("The name that verify-full expects in the certificate, where it is not the host."),
@@ -52,7 +53,7 @@ pub const FIELDS: [Field; COUNT] = [
     Field::new("sshUser", "SSH user", Text).section(SSH).binds_secrets(),
     Field::new("sshPassword", "SSH password", Secret).section(SSH),
     Field::new("sshKey", "SSH private key", SecretLines).section(SSH).help("As ssh-keygen writes it."),
-    Field::new("sshKeyFile", "SSH private key, as a file", Path).section(SSH),
+    Field::new("sshKeyFile", "SSH private key, as a file", Path).section(SSH).help(FILE),
     Field::new("sshKeyPassphrase", "Passphrase of the private key", Secret).section(SSH),
     Field::new("sshHostKey", "SSH host key", Text)
         .section(SSH)

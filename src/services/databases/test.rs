@@ -1,6 +1,6 @@
 //! Trying a connection: stored, or as a form has it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use crate::{
     db,
     domain::{
         database::{Probe, Settings},
+        fields::SettingsExt,
         ids::DatabaseId,
         permissions::{Actor, Permission},
         run::{Learned, Run, Silent},
@@ -29,6 +30,18 @@ pub struct Tested {
     /// settings that are not stored yet they are to be sent along when these are.
     #[schema(value_type = Object)]
     pub learned: Settings,
+    /// The connection does not leave this machine: what is not encrypted is nobody's to read.
+    #[serde(skip)]
+    pub stays_here: bool,
+}
+
+impl Tested {
+    fn new(probe: Probe, settings: &Settings, run: &Run) -> Self {
+        let direct = probe.connection.as_ref().is_some_and(|way| way.ssh.is_none() && way.proxy.is_none());
+        let host = settings.text("host").unwrap_or_default();
+        let here = host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        Self { probe, learned: run.learned.settings(), stays_here: direct && here }
+    }
 }
 
 /// Connects to a configured database and looks around. What is learned on the way is kept, whatever comes after it.
@@ -39,7 +52,7 @@ pub async fn test(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<Tested> {
     let (run, _scratch) = surroundings(ctx).await?;
     let probed = engines::find(&database.engine)?.probe(&settings, &run).await;
     learned::keep(ctx, actor, id, &settings, &run).await;
-    Ok(Tested { probe: probed?, learned: run.learned.settings() })
+    Ok(Tested::new(probed?, &settings, &run))
 }
 
 /// Connects with settings that are not stored yet. With `existing`, absent secrets are taken from that database.
@@ -55,7 +68,7 @@ pub async fn test_input(ctx: &Ctx, actor: &Actor, input: DatabaseInput, existing
     refuse_own_files(ctx, engine, &settings)?;
     let (run, _scratch) = surroundings(ctx).await?;
     let probe = engine.probe(&settings, &run).await?;
-    Ok(Tested { probe, learned: run.learned.settings() })
+    Ok(Tested::new(probe, &settings, &run))
 }
 
 /// What a test is given: nobody hears its log, and its temporary files go with the returned folder.
