@@ -35,6 +35,7 @@ mod options;
 mod round_trip;
 mod scripts;
 mod swap;
+mod tls;
 
 /// Only the programs of the tests' own servers.
 pub static ENGINE: Postgres = Postgres { usual_places: false };
@@ -108,6 +109,13 @@ impl Bench {
         let mut parts = vec![(ArtifactKind::Dump, DumpFormat::PgCustom, dumped.dump.clone())];
         parts.extend(dumped.globals.clone().map(|globals| (ArtifactKind::Globals, DumpFormat::PlainSql, globals)));
         self.restore_parts(server, database, parts, &dumped.tables, plan).await
+    }
+
+    /// Restores the archive alone.
+    pub async fn restore_with(&self, settings: &Settings, dumped: &Dumped, plan: RestorePlan) -> Result<RestoreOutcome> {
+        let source = Memory(vec![(ArtifactKind::Dump, DumpFormat::PgCustom, dumped.dump.clone())]);
+        let plan = RestorePlan { engine: validate(ENGINE.info().restore_options, &plan.engine)?, ..plan };
+        ENGINE.restore(RestoreRequest { settings, plan: &plan, source: &source, expected: &dumped.tables }, &self.run()).await
     }
 
     pub async fn restore_script(&self, server: &Server, database: &str, script: &str, plan: RestorePlan) -> Result<RestoreOutcome> {
