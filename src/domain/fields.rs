@@ -45,6 +45,8 @@ pub struct Field {
     pub help: &'static str,
     /// It says where the secrets beside it are sent: they are not kept when it changes.
     pub binds_secrets: bool,
+    /// Its choices stand in order of safety: secrets are kept when it moves to a later one.
+    pub safer_later: bool,
     /// Heading that a form puts it under, away from the main fields; `""` means among these.
     pub section: &'static str,
     /// It is filled in by what was found at these other fields when it was first used (a host key): it is forgotten
@@ -54,7 +56,18 @@ pub struct Field {
 
 impl Field {
     pub const fn new(name: &'static str, label: &'static str, kind: FieldKind) -> Self {
-        Self { name, label, kind, required: false, default: "", help: "", binds_secrets: false, section: "", learned_from: &[] }
+        Self {
+            name,
+            label,
+            kind,
+            required: false,
+            default: "",
+            help: "",
+            binds_secrets: false,
+            safer_later: false,
+            section: "",
+            learned_from: &[],
+        }
     }
 
     pub const fn required(mut self) -> Self {
@@ -77,6 +90,11 @@ impl Field {
         self
     }
 
+    pub const fn safer_later(mut self) -> Self {
+        self.safer_later = true;
+        self
+    }
+
     pub const fn section(mut self, section: &'static str) -> Self {
         self.section = section;
         self
@@ -89,6 +107,20 @@ impl Field {
 
     pub fn is_secret(&self) -> bool {
         matches!(self.kind, FieldKind::Secret | FieldKind::SecretLines)
+    }
+
+    /// True unless the secrets beside it would go elsewhere, or less safely, after a change from `old` to `new`.
+    pub fn keeps_secrets(&self, new: &Map<String, Value>, old: &Map<String, Value>) -> bool {
+        !self.binds_secrets || self.is_same(new, old) || self.is_safer(new, old)
+    }
+
+    fn is_safer(&self, new: &Map<String, Value>, old: &Map<String, Value>) -> bool {
+        let FieldKind::Choice { of } = self.kind else { return false };
+        let place = |settings: &Map<String, Value>| {
+            let value = self.read(settings.get(self.name)).ok()??;
+            of.iter().position(|choice| value == *choice)
+        };
+        self.safer_later && matches!((place(new), place(old)), (Some(new), Some(old)) if new > old)
     }
 
     /// True when both settings say the same of this field, however they write it.

@@ -58,13 +58,13 @@ pub fn merge(fields: &[Field], mut new: Settings, old: &Settings) -> Result<Sett
             _ => {}
         }
     }
-    let moved = fields.iter().any(|field| field.binds_secrets && !field.is_same(&new, old));
+    let moved = fields.iter().any(|field| !field.keeps_secrets(&new, old));
     let mut problems = Vec::new();
     for field in fields.iter().filter(|field| field.is_secret()) {
         let blank = matches!(new.get(field.name), None | Some(Value::Null)) || new.get(field.name).and_then(Value::as_str) == Some("");
         match old.get(field.name) {
             Some(_) if blank && moved => {
-                problems.push((field.name.to_owned(), "enter it again: the server it is sent to changed".to_owned()))
+                problems.push((field.name.to_owned(), "enter it again: where or how it is sent has changed".to_owned()))
             }
             Some(value) if blank => {
                 new.insert(field.name.to_owned(), value.clone());
@@ -148,6 +148,9 @@ mod tests {
         let old = json!({"sshHost": "bastion", "tlsMode": "verify-full", "tlsKey": "-----BEGIN\nkey", "sshKey": "k", "sshKeyPassphrase": "p", "proxyPassword": "q"});
         let old = old.as_object().unwrap();
         let secrets = ["tlsKey", "sshKey", "sshKeyPassphrase", "proxyPassword"];
+        let weaker = json!({"sshHost": "bastion", "tlsMode": "require", "proxyPassword": "q"});
+        let stronger = json!({"sshHost": "bastion", "tlsMode": "verify-ca"}).as_object().unwrap().clone();
+        assert_eq!(merge(CONNECTION, stronger, weaker.as_object().unwrap()).unwrap()["proxyPassword"], "q");
         let kept = merge(CONNECTION, json!({"sshHost": "bastion", "tlsMode": "verify-full"}).as_object().unwrap().clone(), old).unwrap();
         assert!(secrets.iter().all(|name| kept[*name] == old[*name]));
         for change in [
@@ -170,12 +173,12 @@ mod tests {
     #[test]
     fn lines_are_sealed_as_other_secrets_are() {
         let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n";
-        let settings = json!({"sshHost": "bastion", "sshKey": key, "sshPassword": "pw"}).as_object().unwrap().clone();
+        let settings = json!({"sshHost": "bastion", "sshKey": key, "sshPassword": "correct horse"}).as_object().unwrap().clone();
         let key_of_all = MasterKey::generate(&Secret::new("a passphrase of the tests that is long enough"));
         let sealed = seal(&key_of_all, "database:1", CONNECTION, settings.clone());
         assert_eq!(sealed["sshHost"], "bastion");
         let text = Value::Object(sealed.clone()).to_string();
-        assert!(!text.contains("OPENSSH") && !text.contains("pw"), "{text}");
+        assert!(!text.contains("OPENSSH") && !text.contains("correct horse"), "{text}");
         assert_eq!(open(&key_of_all, "database:1", CONNECTION, sealed.clone()).unwrap(), settings);
         assert!(open(&key_of_all, "database:2", CONNECTION, sealed.clone()).is_err(), "sealed to its place");
         assert_eq!(public(CONNECTION, sealed), (json!({"sshHost": "bastion"}).as_object().unwrap().clone(), vec!["sshPassword", "sshKey"]));

@@ -13,7 +13,7 @@ Connection settings go into the forms, into `settings` of `POST /api/databases`,
 set per database (`backupOptions.engine`) or per backup, restore options per restore (`plan.engine`); on the command line both are
 `--option NAME=VALUE`, with lists by repeating it. `GET /api/engines` answers the same as JSON.
 
-A stored secret is never shown, and stays as it is when it is left blank, unless a setting marked * changes: those say where it is sent.
+A stored secret is never shown, and stays as it is when it is left blank, unless a setting marked * changes: those say where it is sent and how (a stronger TLS mode keeps it).
 
 Compared with the program by a test; `UPDATE_DOCS=1 cargo test --test it options` writes it anew.
 ";

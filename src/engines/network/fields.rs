@@ -36,7 +36,8 @@ pub const FIELDS: [Field; COUNT] = [
         .default("prefer")
         .section(TLS)
         .help("verify-full proves the server by its certificate and name; verify-ca by its certificate alone; require and prefer encrypt and prove nothing.")
-        .binds_secrets(),
+        .binds_secrets()
+        .safer_later(),
     Field::new("tlsCa", "Certificate authority", Lines)
         .section(TLS)
         .help("PEM text. Without one the authorities that this machine trusts are used."),
