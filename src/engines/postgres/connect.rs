@@ -62,6 +62,11 @@ impl Target {
         self.link.facts()
     }
 
+    /// What of the way will stop working soon.
+    pub fn warnings(&self) -> Vec<String> {
+        self.link.warnings()
+    }
+
     /// The error of an operation on this target, with the reason where the link knows a better one.
     pub fn explain(&self, error: Error) -> Error {
         if error.is_cancelled() { error } else { self.link.explain(error) }

@@ -74,7 +74,7 @@ pub async fn probe(target: &Target, places: Places, run: &Run) -> Result<Probe> 
     client.simple_query("SELECT 1").await.map_err(|cause| failed(format!("asking {target} for an answer"), &cause))?;
     let latency = asked.elapsed();
     let account = account::read(&client, target, &facts).await?;
-    let mut warnings = account.warnings();
+    let mut warnings = Vec::new();
     let tool = match places.to_dump("pg_dump", facts.version, run).await {
         Ok(tool) => {
             warnings.extend(tool.warning());
@@ -86,6 +86,8 @@ pub async fn probe(target: &Target, places: Places, run: &Run) -> Result<Probe> 
             None
         }
     };
+    warnings.extend(target.warnings());
+    warnings.extend(account.warnings());
     Ok(Probe {
         server_version: facts.server(),
         latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
