@@ -67,6 +67,12 @@ pub trait Home: Send + Sync {
         unreachable!("{} has no server of its own", self.label());
     }
 
+    /// Turns settings to where TLS is spoken, by a certificate of the tests' authority for `127.0.0.1`; with `certificate`,
+    /// to an account or a port that wants a client certificate whose name is `certified`.
+    fn encrypt(&self, _settings: &mut Settings, _certificate: bool) {
+        unreachable!("{} has no server", self.label());
+    }
+
     /// Settings with another password; `None` where there are no accounts.
     fn wrong_password(&self, database: &str) -> Option<Settings> {
         let mut settings = self.settings(database);

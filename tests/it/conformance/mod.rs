@@ -3,7 +3,10 @@
 
 use dbsnap::engines::registry;
 
-use self::home::Home;
+use self::{
+    home::Home,
+    routes::{Reached, WAYS},
+};
 
 mod bad_input;
 mod crash;
@@ -15,14 +18,25 @@ mod operations;
 mod postgres;
 mod restores;
 mod round_trip;
+mod routes;
 mod sqlite;
 
-/// One for each engine of the registry; for MySQL one for each flavour of server.
+/// One for each engine of the registry, for MySQL one for each flavour of server; and each of them over every way there is.
 async fn homes() -> Vec<Box<dyn Home>> {
+    let mut homes = direct().await;
+    for way in WAYS {
+        let networked = direct().await.into_iter().filter(|home| home.settings("any").contains_key("tlsMode"));
+        homes.extend(networked.map(|inner| Box::new(Reached { inner, way }) as Box<dyn Home>));
+    }
+    homes
+}
+
+/// Without anything on the way.
+async fn direct() -> Vec<Box<dyn Home>> {
     let mut homes: Vec<Box<dyn Home>> = Vec::new();
     for engine in registry() {
         match engine.info().id {
-            "postgresql" => homes.push(Box::new(postgres::Postgres::shared())),
+            "postgresql" => homes.push(Box::new(postgres::Postgres::shared().await)),
             "mysql" => homes.extend(mysql::Mysql::shared()),
             "mongodb" => homes.push(Box::new(mongodb::Mongodb::shared())),
             "sqlite" => homes.push(Box::new(sqlite::Sqlite::new())),

@@ -10,7 +10,7 @@ use dbsnap::{
 use mysql_async::{Row, Value, prelude::Queryable};
 
 use super::home::{CUSTOMERS, Home};
-use crate::support::mysql::{FLAVOURS, Options, Server, ident, programs, shared};
+use crate::support::mysql::{CERTIFIED, FLAVOURS, Options, Server, ident, programs, shared};
 
 pub enum Mysql {
     Shared(&'static Server),
@@ -120,6 +120,12 @@ impl Home for Mysql {
 
     async fn of_its_own(&self) -> Option<Box<dyn Home>> {
         Some(Box::new(Self::Own(Server::start(self.server().flavour, &Options::default()))))
+    }
+
+    fn encrypt(&self, settings: &mut Settings, certificate: bool) {
+        if certificate {
+            settings.insert("user".into(), CERTIFIED.into());
+        }
     }
 
     fn kill(&self) {

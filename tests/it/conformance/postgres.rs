@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::OnceLock};
 
 use async_trait::async_trait;
 use dbsnap::{
@@ -9,9 +9,18 @@ use dbsnap::{
 };
 
 use super::home::{CUSTOMERS, Home};
-use crate::support::postgres::{Server, ident, programs, shared};
+use crate::support::{
+    postgres::{Options, PASSWORD, Server, ident, programs},
+    tls::AUTHORITY,
+};
 
 const MAJOR: u32 = 15;
+/// Only with a client certificate of this name.
+const CERTIFIED: &str = "certified";
+const ACCESS: &str = "hostssl all certified 127.0.0.1/32 scram-sha-256 clientcert=verify-full
+host all certified 127.0.0.1/32 reject
+host all all 127.0.0.1/32 scram-sha-256
+";
 
 pub enum Postgres {
     Shared(&'static Server),
@@ -19,8 +28,20 @@ pub enum Postgres {
 }
 
 impl Postgres {
-    pub fn shared() -> Self {
-        Self::Shared(shared(MAJOR))
+    pub async fn shared() -> Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        let server = Self::Shared(SERVER.get_or_init(start));
+        server.make_account().await;
+        server
+    }
+
+    /// Makes the account unless it is there.
+    async fn make_account(&self) {
+        let sql = format!(
+            "DO $$ BEGIN PERFORM pg_advisory_xact_lock(1); IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{CERTIFIED}') THEN
+               CREATE ROLE {CERTIFIED} SUPERUSER LOGIN PASSWORD '{PASSWORD}'; END IF; END $$"
+        );
+        self.run("postgres", &sql).await;
     }
 
     fn server(&self) -> &Server {
@@ -33,6 +54,12 @@ impl Postgres {
     async fn run(&self, database: &str, sql: &str) {
         self.server().connect(database).await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
+}
+
+/// Speaks TLS to those who want it.
+fn start() -> Server {
+    let identity = AUTHORITY.server(&["127.0.0.1", "localhost"]);
+    Server::start_with(MAJOR, &Options { tls: Some((&identity, &AUTHORITY)), access: Some(ACCESS), ..Options::default() })
 }
 
 #[async_trait]
@@ -104,7 +131,15 @@ impl Home for Postgres {
     }
 
     async fn of_its_own(&self) -> Option<Box<dyn Home>> {
-        Some(Box::new(Self::Own(Server::start(MAJOR))))
+        let own = Self::Own(start());
+        own.make_account().await;
+        Some(Box::new(own))
+    }
+
+    fn encrypt(&self, settings: &mut Settings, certificate: bool) {
+        if certificate {
+            settings.insert("user".into(), CERTIFIED.into());
+        }
     }
 
     fn kill(&self) {
