@@ -11,3 +11,4 @@ pub mod proxies;
 pub mod served;
 pub mod ssh;
 pub mod tls;
+pub mod tls_front;
