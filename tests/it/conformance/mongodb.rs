@@ -1,5 +1,7 @@
 //! MongoDB, as DocumentDB behind its protocol plays it.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use dbsnap::{
     domain::{database::Settings, fields::validate},
@@ -12,22 +14,32 @@ use mongodb::{
 };
 
 use super::home::{CUSTOMERS, Home};
-use crate::support::mongodb::{Options, Server, shared};
+use crate::support::{
+    mongodb::{Options, Server, shared},
+    tls::AUTHORITY,
+    tls_front,
+};
 
-pub enum Mongodb {
+pub struct Mongodb {
+    server: Running,
+    /// Ports before it that speak TLS: to everybody, and to those with a certificate.
+    fronts: [OnceLock<u16>; 2],
+}
+
+enum Running {
     Shared(&'static Server),
-    Own(Server),
+    Own(Box<Server>),
 }
 
 impl Mongodb {
     pub fn shared() -> Self {
-        Self::Shared(shared())
+        Self { server: Running::Shared(shared()), fronts: Default::default() }
     }
 
     fn server(&self) -> &Server {
-        match self {
-            Self::Shared(server) => server,
-            Self::Own(server) => server,
+        match &self.server {
+            Running::Shared(server) => server,
+            Running::Own(server) => server,
         }
     }
 
@@ -111,7 +123,18 @@ impl Home for Mongodb {
     }
 
     async fn of_its_own(&self) -> Option<Box<dyn Home>> {
-        Some(Box::new(Self::Own(Server::start(&Options::default()))))
+        let server = Running::Own(Box::new(Server::start(&Options::default())));
+        Some(Box::new(Self { server, fronts: Default::default() }))
+    }
+
+    fn encrypt(&self, settings: &mut Settings, certificate: bool) {
+        let front = *self.fronts[usize::from(certificate)].get_or_init(|| {
+            let identity = AUTHORITY.server(&["127.0.0.1", "localhost"]);
+            tls_front::start(self.server().port, &identity, certificate.then_some(&*AUTHORITY))
+        });
+        if settings["hosts"] == format!("127.0.0.1:{}", self.server().port) {
+            settings.insert("hosts".into(), format!("127.0.0.1:{front}").into());
+        }
     }
 
     fn kill(&self) {
