@@ -7,7 +7,7 @@ use dbsnap::{
     domain::{database::Settings, fields::validate},
     engines::{self, Engine},
 };
-use mysql_async::{Row, Value, prelude::Queryable};
+use mysql_async::{Row, prelude::Queryable};
 
 use super::home::{CUSTOMERS, Home};
 use crate::support::mysql::{CERTIFIED, FLAVOURS, Options, Server, ident, programs, shared};
