@@ -92,14 +92,6 @@ impl Failure {
             Self::TooLong => Error::new(Kind::Database, format!("{}: the server's answer never ends", doing.into())),
         }
     }
-
-    /// The server's error number.
-    pub fn code(&self) -> Option<u16> {
-        match self {
-            Self::Driver(DriverError::Server(server)) => Some(server.code),
-            _ => None,
-        }
-    }
 }
 
 impl From<DriverError> for Failure {

@@ -18,9 +18,6 @@ const OLDEST_MARIADB: Version = Version::new(10, 3, 0);
 pub struct Server {
     pub flavour: Flavour,
     pub version: Version,
-    /// Whether names of databases and tables are compared without case (`lower_case_table_names`): 0 as written, 1 and 2
-    /// without.
-    pub lower_case_table_names: u64,
     /// `@@version_comment`, such as `Percona Server (GPL)`, without control characters.
     comment: String,
 }
@@ -29,9 +26,9 @@ impl Server {
     /// Asks a server. Errors when its version cannot be read or is too old, or when it holds characters that could end
     /// a comment's line in a dump.
     pub async fn read(connection: &mut Conn, target: &Target) -> Result<Self> {
-        let row = record(connection, "SELECT @@version, @@version_comment, @@lower_case_table_names").await;
+        let row = record(connection, "SELECT @@version, @@version_comment").await;
         let row = row.map_err(|failure| target.explain(failure.while_doing(format!("reading the version of {}", target.address))))?;
-        let (version, comment, lower_case_table_names) = (row.owned(0), row.owned(1), row.number(2));
+        let (version, comment) = (row.owned(0), row.owned(1));
         let (flavour, version) = read_version(&version, &comment)
             .ok_or_else(|| Error::new(Kind::Database, format!("{} tells a version that no MySQL or MariaDB server has", target.address)))?;
         let oldest = if flavour == Flavour::MySql { OLDEST_MYSQL } else { OLDEST_MARIADB };
@@ -48,14 +45,14 @@ impl Server {
             )
             .hint("upgrade the server"));
         }
-        Ok(Self { flavour, version, lower_case_table_names, comment })
+        Ok(Self { flavour, version, comment })
     }
 }
 
 #[cfg(test)]
 impl Server {
     pub fn of(flavour: Flavour, version: Version) -> Self {
-        Self { flavour, version, lower_case_table_names: 0, comment: String::new() }
+        Self { flavour, version, comment: String::new() }
     }
 }
 
