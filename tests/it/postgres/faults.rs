@@ -55,7 +55,7 @@ async fn a_wrong_password_a_missing_database_and_a_silent_host_are_named() {
     refused(probe(json!({"host": "nothing.invalid"})).await, &["nothing.invalid", "is not known"]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    refused(probe(json!({"port": port, "connectTimeout": 1})).await, &["did not answer in 2 s"]);
+    refused(probe(json!({"port": port, "connectTimeout": 1})).await, &["did not answer", "in 1 s"]);
     let good = probe(json!({})).await.unwrap();
     assert!(good.server_version.starts_with("PostgreSQL 15.") && good.tool.unwrap().starts_with("pg_dump 15."));
     assert_eq!(good.read_only, Some(false));
