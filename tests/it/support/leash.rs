@@ -138,13 +138,14 @@ pub fn copy_of_template(peer: &str, name: &str, to: &Path, make: impl FnOnce(&Pa
         let lock = fs::File::create(templates.join(format!("{name}.lock"))).unwrap();
         lock.lock().unwrap();
         if !template.is_dir() {
-            let place = folder(&format!("{peer}-template"));
-            make(&place.join("data"));
+            let place = tempfile::tempdir().unwrap();
+            give(place.path());
+            let made = place.path().join("data");
+            make(&made);
             let part = templates.join(format!("{name}.part"));
             run(Command::new("rm").arg("-rf").arg(&part));
-            run(Command::new("cp").args(["-a", "--sparse=always"]).arg(place.join("data")).arg(&part));
+            run(Command::new("cp").args(["-a", "--sparse=always"]).arg(&made).arg(&part));
             fs::rename(part, &template).unwrap();
-            fs::remove_dir_all(place).unwrap();
         }
     }
     run(Command::new("cp").args(["-a", "--reflink=auto", "--sparse=always"]).arg(&template).arg(to));

@@ -34,7 +34,8 @@ pub struct Options {
 pub struct Server {
     pub port: u16,
     options: Options,
-    host_key: PathBuf,
+    /// PEM.
+    host_key: String,
     running: Option<Leash>,
     log: String,
 }
@@ -86,8 +87,7 @@ impl Server {
     /// Starts a server of its own on a free port, with an Ed25519 host key of its own.
     pub fn start(options: Options) -> Self {
         assert!(rustix::process::geteuid().is_root(), "sshd needs root to log anybody in: run the tests as root");
-        let host_key = generate(&leash::folder("ssh-host-key").join("key"), &["-t", "ed25519", "-N", ""]);
-        let mut server = Self { port: leash::free_port(), options, host_key, running: None, log: String::new() };
+        let mut server = Self { port: leash::free_port(), options, host_key: host_key(), running: None, log: String::new() };
         server.resume();
         server
     }
@@ -103,6 +103,8 @@ impl Server {
         let hash = leash::run(Command::new("perl").args(["-e", "print crypt($ARGV[0], '$6$dbsnap$')", PASSWORD]));
         fs::write(folder.join("shadow"), format!("root:*:19000::::::\n{USER}:{hash}:19000::::::\n")).unwrap();
         fs::set_permissions(folder.join("shadow"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(folder.join("host_key"), &self.host_key).unwrap();
+        fs::set_permissions(folder.join("host_key"), fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(folder.join("sshd_config"), self.config(&folder)).unwrap();
 
         let mut command = Command::new("unshare");
@@ -125,16 +127,15 @@ impl Server {
 
     /// Gives it another host key, which holds for connections made from now on.
     pub fn change_host_key(&mut self) {
-        fs::remove_file(&self.host_key).unwrap();
-        generate(&self.host_key, &["-t", "ed25519", "-N", ""]);
+        self.host_key = host_key();
         self.stop();
         self.resume();
     }
 
     /// SHA256:..., as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
-        let line = leash::run(Command::new(leash::programs(PEER).join("ssh-keygen")).arg("-lf").arg(&self.host_key));
-        line.split(' ').nth(1).expect("size, fingerprint, comment").to_owned()
+        let key = russh::keys::decode_secret_key(&self.host_key, None).unwrap();
+        key.public_key().fingerprint(russh::keys::HashAlg::Sha256).to_string()
     }
 
     /// What it wrote so far.
@@ -148,7 +149,7 @@ impl Server {
             "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\nUseDNS no\n\
              LogLevel VERBOSE\nMaxStartups 100\nMaxSessions 100\nPasswordAuthentication {}\nAllowTcpForwarding {}\n",
             self.port,
-            self.host_key.display(),
+            folder.join("host_key").display(),
             folder.join("authorized_keys").display(),
             yes_unless(self.options.no_passwords),
             yes_unless(self.options.no_forwarding),
@@ -156,11 +157,9 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It is only a leftover in the temporary folder when this fails.
-        let _ = self.host_key.parent().map(fs::remove_dir_all);
-    }
+fn host_key() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::read_to_string(generate(&folder.path().join("key"), &["-t", "ed25519", "-N", ""])).unwrap()
 }
 
 fn generate(path: &Path, options: &[&str]) -> PathBuf {
