@@ -26,7 +26,7 @@ const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Most bytes of all batches on their way, but for a single one. The driver holds each up to three times.
 const ON_THE_WAY: usize = 12 * 1024 * 1024;
 /// How long inserts on their way are waited for when a restore ends early.
-const SETTLING: Duration = Duration::from_secs(10);
+const SETTLING: Duration = Duration::from_secs(3);
 /// Buckets of a time-series collection whose measurements changed type need the collection told of it.
 const MIXED_SCHEMA: i32 = 408;
 const DUPLICATE_KEY: i32 = 11000;

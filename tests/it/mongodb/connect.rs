@@ -137,6 +137,7 @@ async fn a_probe_tells_what_is_there() {
     script.on("dbStats", |_| Reply::Error(13, "Unauthorized", "not authorized"));
     assert_eq!(probe(json!({"hosts": script.address()})).await.unwrap().size, None, "a size is no reason to fail");
     let alone = Script::standalone();
+    alone.store().add("shop", "orders", [doc! { "_id": 1 }]);
     let seen = probe(json!({"hosts": alone.address()})).await.unwrap();
     assert!(seen.replication.as_deref() == Some("standalone") && seen.warnings.iter().any(|warning| warning.contains("not point in time")));
 }

@@ -29,6 +29,7 @@ mod dump;
 mod hostile;
 mod modes;
 mod moment;
+mod peer;
 mod restore;
 mod scripted;
 
