@@ -2,7 +2,8 @@
 
 use dbsnap::error::Kind;
 use mongodb::bson::{
-    Binary, Bson, DateTime, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex, Timestamp, bson, doc, oid::ObjectId, spec::BinarySubtype,
+    Binary, Bson, DateTime, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex, Timestamp, bson, doc, oid::ObjectId,
+    spec::BinarySubtype,
 };
 use serde_json::json;
 
@@ -23,7 +24,17 @@ fn every_type() -> Vec<Document> {
         "uuid": Binary { subtype: BinarySubtype::Uuid, bytes: vec![9; 16] },
         "regex": Regex { pattern: "^a/b".try_into().unwrap(), options: "ix".try_into().unwrap() },
     };
-    let ids = [bson!(1), bson!(2.5), bson!(3_i64), bson!({ "b": 1, "a": 2 }), bson!(true), Bson::Null, Bson::MinKey, bson!(id), bson!(DateTime::MIN)];
+    let ids = [
+        bson!(1),
+        bson!(2.5),
+        bson!(3_i64),
+        bson!({ "b": 1, "a": 2 }),
+        bson!(true),
+        Bson::Null,
+        Bson::MinKey,
+        bson!(id),
+        bson!(DateTime::MIN),
+    ];
     ids.into_iter().map(|id| doc! { "_id": id }).chain([all]).collect()
 }
 
