@@ -3,7 +3,10 @@
 //! It is fed pieces of any size and knows where a statement ends, nothing more. Rows pass through; of everything else one
 //! statement at a time is held, so memory is bounded by the longest one allowed.
 
-use super::modes::Modes;
+use super::{
+    modes::Modes,
+    token::{executable_mark, is_word},
+};
 use crate::{
     domain::stream::PIECE,
     error::{Error, Kind, Result},
@@ -440,24 +443,6 @@ impl Lexer {
     fn wrong(&self, line: u64, what: &str) -> Error {
         Error::new(Kind::Restore, format!("the script cannot be run: {what} (line {line})"))
     }
-}
-
-/// The length of the mark that begins an executable comment, where the text begins with one. One for a version that no
-/// server has is a comment: so is the line that switches the sandbox mode of MariaDB's client on.
-pub fn executable_mark(text: &[u8]) -> Option<usize> {
-    let mark = match text {
-        [b'/', b'*', b'!', ..] => 3,
-        [b'/', b'*', b'M', b'!', ..] => 4,
-        _ => return None,
-    };
-    let digits = text[mark..].iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
-    let version = &text[mark..mark + digits];
-    (version != b"999999" && version != b"99999").then_some(mark + digits)
-}
-
-/// True for the bytes of names and numbers.
-pub fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use super::lexer::{executable_mark, is_word};
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// A bare word or number.
@@ -146,6 +144,24 @@ pub fn beginning(sql: &[u8]) -> String {
         text.extend(word.chars().filter(|c| !c.is_control()).take(60));
     }
     text
+}
+
+/// The length of the mark that begins an executable comment, where the text begins with one. One for a version that no
+/// server has is a comment: so is the line that switches the sandbox mode of MariaDB's client on.
+pub fn executable_mark(text: &[u8]) -> Option<usize> {
+    let mark = match text {
+        [b'/', b'*', b'!', ..] => 3,
+        [b'/', b'*', b'M', b'!', ..] => 4,
+        _ => return None,
+    };
+    let digits = text[mark..].iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
+    let version = &text[mark..mark + digits];
+    (version != b"999999" && version != b"99999").then_some(mark + digits)
+}
+
+/// True for the bytes of names and numbers.
+pub fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
 #[cfg(test)]
