@@ -1,6 +1,9 @@
 //! What each TLS mode makes of each certificate, against a real TLS server.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use dbsnap::{engines::network::Protocol, error::Error};
 use rustls::{
@@ -59,6 +62,20 @@ pub async fn echo(identity: &Identity, clients: Option<&Authority>, old: bool) -
 fn self_signed() -> Identity {
     let made = rcgen::generate_simple_self_signed(HERE.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     Identity { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_warned_of() {
+    for (days, warned) in [(20, false), (13, true)] {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = (SystemTime::now() + Duration::from_hours(24 * days)).into();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let identity = Identity { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
+        let port = echo(&identity, None, false).await;
+        let link = open(with_client("require", &identity), Protocol::Mongodb, port).await.unwrap();
+        let warnings = link.warnings();
+        assert_eq!(warnings.iter().filter(|warning| warning.contains("expires on")).count(), if warned { 2 } else { 0 }, "{warnings:?}");
+    }
 }
 
 fn settings(mode: &str) -> Value {

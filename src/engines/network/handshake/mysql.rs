@@ -119,7 +119,6 @@ mod tests {
     async fn what_is_no_greeting_is_told_apart() {
         let check = async |sent: &[u8], expect: Opening| assert_eq!(opening(&mut &*sent).await.unwrap(), expect, "{sent:?}");
         let refusal = |message: &str| Opening::Refusal { code: 1040, message: message.to_owned() };
-        check(b"\x0a\0\0\0\xff\x10\x04too many", Opening::Strange).await;
         check(b"\x0b\0\0\0\xff\x10\x04too many", refusal("too many")).await;
         check(b"\x11\0\0\0\xff\x10\x04#08004too many", refusal("too many")).await;
         check(b"\x03\0\0\0\xff\x10\x04", refusal("")).await;
