@@ -159,8 +159,16 @@ impl MysqlDump {
         let arguments = Arguments { tool: &self.tool, server: &self.server, options: &self.options, choice: &self.choice };
         let writing = write(&mut child, self.floats.as_mut(), &arguments, &self.target, &self.scope, out, run);
         let written = tokio::select! {
-            written = writing => written,
-            error = limits.enforce(&mut self.control, after, self.scope.databases()) => Err(error),
+            written = writing => Ok(written),
+            exceeded = limits.enforce(&mut self.control, after, self.scope.databases()) => Err(exceeded),
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(exceeded) => {
+                child.kill().await;
+                exceeded.end(&mut self.control).await;
+                return Err(self.told(exceeded.error));
+            }
         };
         let written = match written {
             Ok(end) => child.success(run).await.map(|()| end),
@@ -194,7 +202,7 @@ impl MysqlDump {
             };
             return error.hint(hint);
         }
-        if says(&["Lost connection", "gone away", "Can't connect", "error: 2013", "shutdown in progress"]) {
+        if says(&["Lost connection", "gone away", "Can't connect", "error: 2013", "shutdown in progress", "watching the statements"]) {
             return self.target.explain(error.retryable());
         }
         error

@@ -28,6 +28,24 @@ pub struct Limits {
     pub statement: Option<Duration>,
 }
 
+/// Why a program is to be ended.
+pub struct Exceeded {
+    pub error: Error,
+    /// The session whose statement is over a limit.
+    session: Option<u64>,
+}
+
+impl Exceeded {
+    /// Ends the session, which would wait on for its lock or its reader. Only after the program itself: it would tell of a
+    /// broken connection before the reason was known.
+    pub async fn end(&self, connection: &mut Conn) {
+        if let Some(session) = self.session {
+            // It may have ended with its program.
+            let _ = connection.query_drop(format!("KILL {session}")).await;
+        }
+    }
+}
+
 /// A session as `SHOW FULL PROCESSLIST` shows it.
 struct Session {
     id: u64,
@@ -58,9 +76,9 @@ impl Limits {
     }
 
     /// Watches the account's sessions that are newer than the one called `after` and use one of `databases`, and returns the
-    /// error for the first statement over a limit, which it has ended. Never returns while all is well. `connection` must
-    /// belong to the same account; every account may see and end its own sessions.
-    pub async fn enforce(self, connection: &mut Conn, after: u64, databases: &[String]) -> Error {
+    /// first statement over a limit. Never returns while all is well. `connection` must belong to the same account: every
+    /// account may see its own sessions.
+    pub async fn enforce(self, connection: &mut Conn, after: u64, databases: &[String]) -> Exceeded {
         let Some(shortest) = self.lock.into_iter().chain(self.statement).min() else { return std::future::pending().await };
         let own = u64::from(connection.id());
         let mut waiting: HashMap<u64, Instant> = HashMap::new();
@@ -68,7 +86,7 @@ impl Limits {
             tokio::time::sleep(PERIOD.min(shortest)).await;
             let rows = match records(connection, "SHOW FULL PROCESSLIST").await {
                 Ok(rows) => rows,
-                Err(failure) => return failure.while_doing("watching the statements"),
+                Err(failure) => return Exceeded { error: failure.while_doing("watching the statements"), session: None },
             };
             let sessions: Vec<Session> = rows
                 .iter()
@@ -85,13 +103,12 @@ impl Limits {
                     _ => None,
                 };
                 let Some((did, limit, which)) = over else { continue };
-                // Ended already when this fails; the caller ends the program in any case.
-                let _ = connection.query_drop(format!("KILL {}", session.id)).await;
-                return Error::new(
+                let error = Error::new(
                     Kind::Database,
                     format!("a statement {did} longer than {} s and was ended: {:.160}", limit.as_secs(), clean(&session.statement)),
                 )
                 .hint(format!("raise the {which} timeout, or look for what blocks it"));
+                return Exceeded { error, session: Some(session.id) };
             }
         }
     }
