@@ -81,7 +81,13 @@ pub async fn probe(target: &Target, run: &Run) -> Result<Probe> {
         read_only: account.as_ref().map(AccountFacts::read_only),
         connection: Some(server.link().facts()),
         replication: Some(server.hello.role()),
-        warnings: account.iter().flat_map(AccountFacts::warnings).chain(unknown).chain(standalone).collect(),
+        warnings: account
+            .iter()
+            .flat_map(AccountFacts::warnings)
+            .chain(unknown)
+            .chain(standalone)
+            .chain(server.link().warnings())
+            .collect(),
         account,
     })
 }

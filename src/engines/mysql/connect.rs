@@ -65,6 +65,11 @@ impl Target {
         self.link.facts()
     }
 
+    /// What of the way will stop working soon.
+    pub fn warnings(&self) -> Vec<String> {
+        self.link.warnings()
+    }
+
     /// The error as the way knows it, see [`Link::explain`].
     pub fn explain(&self, error: Error) -> Error {
         self.link.explain(error)

@@ -58,6 +58,7 @@ async fn look(connection: &mut Conn, target: &Target, all: bool, places: Places,
         }
     };
     warnings.extend(catalogue::not_transactional(connection, &tables, &scope, target).await?);
+    warnings.extend(target.warnings());
     warnings.extend(account.warnings());
     Ok(Probe {
         server_version: server.to_string(),

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod certificates;
+mod contradictions;
 mod dial;
 pub mod fields;
 mod forbidden;
@@ -25,6 +26,7 @@ mod route;
 mod ssh;
 mod ssh_key;
 mod ssh_login;
+mod ssh_stream;
 mod tls;
 pub mod url;
 mod verify;

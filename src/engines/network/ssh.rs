@@ -4,23 +4,17 @@
 //! pauses holds up all others, and a backup's reader may pause for what another connection has to answer.
 
 use std::{
-    io,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use russh::{
-    ChannelOpenFailure, ChannelStream, Error as SshError,
-    client::{self, DisconnectReason, Msg},
+    ChannelOpenFailure, Error as SshError,
+    client::{self, DisconnectReason},
     keys::{Algorithm, PrivateKey},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::timeout,
-};
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     certificates::shown,
@@ -29,6 +23,7 @@ use super::{
     route::{Proxy, SshServer, address},
     ssh_key::{HostKey, private_key},
     ssh_login,
+    ssh_stream::{Lease, Leashed, Passage},
 };
 use crate::{
     domain::{
@@ -67,7 +62,7 @@ pub struct Tunnel {
 /// A session that is logged in.
 pub struct Session {
     pub handle: client::Handle<Watch>,
-    ended: CancellationToken,
+    pub ended: CancellationToken,
     /// Cuts the connection under the session when it is dropped, whatever the session waits for.
     _leash: DropGuard,
 }
@@ -150,11 +145,18 @@ impl Tunnel {
         Ok(())
     }
 
-    fn keep(&self, session: Session) {
+    /// Takes a session back for the next connection.
+    pub fn keep(&self, session: Session) {
         let mut idle = self.locked(&self.idle);
         if idle.len() < IDLE && !session.ended.is_cancelled() {
             idle.push(session);
         }
+    }
+
+    /// For the error of a connection whose session ended.
+    pub fn how_it_ended(&self) -> String {
+        let why = self.locked(&self.lost).as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("the SSH session with {} ended{why}", self.server)
     }
 
     fn locked<'a, T>(&self, what: &'a Mutex<T>) -> std::sync::MutexGuard<'a, T> {
@@ -210,7 +212,7 @@ impl Tunnel {
     async fn greet(&self, offer: Vec<Algorithm>, pin: Option<&HostKey>) -> Result<Greeting> {
         let stream = dial::connect("the SSH server", &self.server.host, self.server.port, self.proxy.as_deref(), self.limit).await?;
         let leash = CancellationToken::new();
-        let stream = Leashed { cut: Box::pin(leash.clone().cancelled_owned()), inner: stream };
+        let stream = Leashed::new(stream, leash.clone());
         let ended = CancellationToken::new();
         let seen = Arc::new(Mutex::new(None));
         let watch = Watch { pin: pin.cloned(), seen: seen.clone(), lost: self.lost.clone(), _ended: ended.clone().drop_guard() };
@@ -331,119 +333,5 @@ impl client::Handler for Watch {
             DisconnectReason::ReceivedDisconnect(_) => Ok(()),
             DisconnectReason::Error(cause) => Err(cause),
         }
-    }
-}
-
-/// A session in use; it goes back when the connection ends.
-struct Lease {
-    session: Option<Session>,
-    tunnel: Arc<Tunnel>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.tunnel.keep(session);
-        }
-    }
-}
-
-/// A connection through a session. An end of the session is an error, not an end of the stream.
-struct Passage {
-    // Dropped, and so closed, before the session is given back.
-    stream: ChannelStream<Msg>,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    lease: Lease,
-}
-
-impl Passage {
-    fn new(stream: ChannelStream<Msg>, lease: Lease) -> Self {
-        let ended = lease.session.as_ref().map(|session| session.ended.clone()).unwrap_or_default();
-        Self { stream, ended: Box::pin(ended.cancelled_owned()), lease }
-    }
-
-    fn check(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        std::task::ready!(self.ended.as_mut().poll(context));
-        let why = self.lease.tunnel.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-        let what = format!("the SSH session with {} ended{why}", self.lease.tunnel.server);
-        Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, what))
-    }
-}
-
-impl AsyncRead for Passage {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let at_end = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
-        if read.is_pending() || at_end {
-            if let Poll::Ready(error) = self.check(context) {
-                return Poll::Ready(Err(error));
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Passage {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write(context, bytes) {
-            Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
-            Poll::Ready(Err(cause)) => Poll::Ready(Err(match self.check(context) {
-                Poll::Ready(error) => error,
-                Poll::Pending => cause,
-            })),
-            Poll::Pending => self.check(context).map(Err),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_shutdown(context) {
-            Poll::Pending => self.check(context).map(Err),
-            ready => ready,
-        }
-    }
-}
-
-/// A connection that can be cut from outside.
-struct Leashed {
-    inner: BoxedStream,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl Leashed {
-    fn check<T>(&mut self, context: &mut Context<'_>, otherwise: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match otherwise {
-            Poll::Pending => self.cut.as_mut().poll(context).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
-            ready => ready,
-        }
-    }
-}
-
-impl AsyncRead for Leashed {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
-        self.check(context, read)
-    }
-}
-
-impl AsyncWrite for Leashed {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.check(context, written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.inner).poll_flush(context);
-        self.check(context, flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.inner).poll_shutdown(context);
-        self.check(context, shut)
     }
 }
