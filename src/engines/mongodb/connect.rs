@@ -60,7 +60,6 @@ pub(super) struct Seeds {
 pub struct Server {
     pub client: Client,
     pub hello: Hello,
-    pub address: Address,
     link: Link,
     /// For commands that read.
     reading: SelectionCriteria,
@@ -155,13 +154,13 @@ impl Target {
     pub async fn connect(&self, purpose: Purpose, run: &Run) -> Result<Server> {
         run.until_cancelled(async {
             let seeds = self.seeds().await?;
-            let (address, link, hello) = choose(self, &seeds, purpose, run).await?;
+            let (_, link, hello) = choose(self, &seeds, purpose, run).await?;
             let client = self.client(&link, seeds.auth_source.as_deref())?;
             let preference = match purpose {
                 Purpose::Write => ReadPreference::Primary,
                 Purpose::Read => self.preference.clone(),
             };
-            let server = Server { client, hello, address, link, reading: preference.into(), user: self.user.clone() };
+            let server = Server { client, hello, link, reading: preference.into(), user: self.user.clone() };
             // The driver authenticates when it first sends something.
             let greeted = server.client.database("admin").run_command(doc! { "ping": 1 }).await;
             greeted.map_err(|cause| self.refused(&server, seeds.auth_source.as_deref(), &cause))?;

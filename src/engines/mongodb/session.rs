@@ -105,7 +105,11 @@ impl Session {
                     return Ok(());
                 }
                 Err(error) if error.retryable && Instant::now() < deadline => {
-                    self.run.until_cancelled(async { Ok(tokio::time::sleep(LOOK).await) }).await?;
+                    let pause = async {
+                        tokio::time::sleep(LOOK).await;
+                        Ok(())
+                    };
+                    self.run.until_cancelled(pause).await?;
                 }
                 Err(error) => return Err(error),
             }

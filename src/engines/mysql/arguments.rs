@@ -78,11 +78,10 @@ impl Arguments<'_> {
             ["--quick", "--extended-insert", "--hex-blob", "--no-tablespaces", "--skip-lock-tables", "--skip-add-locks"]
                 .map(str::to_owned)
                 .into();
-        if self.tool.flavour == Flavour::MySql {
-            if self.server.flavour == Flavour::MariaDb || self.server.version.major < 8 {
-                // Before 8.0 there is no table of histograms to ask; mysqldump 5.7 does not know the option.
-                arguments.extend((self.tool.version.major >= 8).then(|| "--column-statistics=0".to_owned()));
-            }
+        // Before 8.0 there is no table of histograms to ask; mysqldump 5.7 does not know the option.
+        let no_histograms = self.server.flavour == Flavour::MariaDb || self.server.version.major < 8;
+        if self.tool.flavour == Flavour::MySql && no_histograms && self.tool.version.major >= 8 {
+            arguments.push("--column-statistics=0".to_owned());
         }
         arguments
     }

@@ -26,7 +26,7 @@ pub struct Modes {
 impl Modes {
     /// True when a backslash escapes in a text with this quote.
     pub fn escapes(&self, quote: u8) -> bool {
-        !self.now.no_backslash_escapes && !(quote == b'"' && self.now.ansi_quotes)
+        !(self.now.no_backslash_escapes || quote == b'"' && self.now.ansi_quotes)
     }
 
     /// Sees what a statement sets. False when it sets the mode to what cannot be told.

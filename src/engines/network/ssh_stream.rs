@@ -55,10 +55,10 @@ impl AsyncRead for Passage {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let at_end = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
-        if read.is_pending() || at_end {
-            if let Poll::Ready(error) = self.check(context) {
-                return Poll::Ready(Err(error));
-            }
+        if (read.is_pending() || at_end)
+            && let Poll::Ready(error) = self.check(context)
+        {
+            return Poll::Ready(Err(error));
         }
         read
     }

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use dbsnap::{domain::database::Settings, error::Error};
 
 use super::{
+    everywhere,
     home::Home,
     homes,
     operations::{Bench, open, secrets},
@@ -26,7 +27,7 @@ async fn refused(home: &dyn Home, settings: &Settings) -> Error {
 
 #[tokio::test]
 async fn a_database_that_is_not_there_is_named_with_a_next_step() {
-    for home in homes().await {
+    for home in everywhere().await {
         let home = home.as_ref();
         let database = home.make("there").await;
         let missing = format!("{database}_missing");
@@ -37,7 +38,7 @@ async fn a_database_that_is_not_there_is_named_with_a_next_step() {
 
 #[tokio::test]
 async fn a_wrong_password_is_told_from_an_absent_server() {
-    for home in homes().await {
+    for home in everywhere().await {
         let home = home.as_ref();
         let database = home.make("guarded").await;
         let Some(settings) = home.wrong_password(&database) else { continue };

@@ -16,7 +16,7 @@ async fn a_server_killed_in_mid_dump_fails_the_dump() {
         let Some(home) = home.of_its_own().await else { continue };
         let home = home.as_ref();
         let database = home.make("killed").await;
-        home.make_heavy(&database, 40).await;
+        home.make_heavy(&database, 16).await;
         let mut alive = true;
         let seen = |bytes: usize| {
             if bytes > 1_000_000 && std::mem::take(&mut alive) {
@@ -36,7 +36,7 @@ async fn a_server_killed_in_mid_restore_fails_the_restore_and_says_where_it_stan
         let Some(home) = home.of_its_own().await else { continue };
         let home: Arc<dyn Home> = home.into();
         let database = home.make("killed").await;
-        home.make_heavy(&database, 40).await;
+        home.make_heavy(&database, 16).await;
         let taken = take(home.as_ref(), &database).await;
         let server = Arc::clone(&home);
         let bench = Bench::new(home.as_ref()).at_stage("restoring", move || server.kill());

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use dbsnap::domain::{restore::RestoreMode, stream::channel};
 
 use super::{
+    everywhere,
     home::Home,
     homes,
     operations::{Bench, open, plan, restore, restore_new, take, take_with},
@@ -11,7 +12,7 @@ use super::{
 
 #[tokio::test]
 async fn a_cancelled_dump_ends_and_leaves_nothing_behind() {
-    for home in homes().await {
+    for home in everywhere().await {
         let home = home.as_ref();
         let database = home.make("cancelled").await;
         let bench = Bench::new(home);
@@ -33,7 +34,7 @@ async fn a_dump_is_cancelled_while_its_bytes_flow() {
     for home in homes().await {
         let home = home.as_ref();
         let database = home.make("flowing").await;
-        home.make_heavy(&database, 24).await;
+        home.make_heavy(&database, 16).await;
         let bench = Bench::new(home);
         let cancel = bench.run.cancel.clone();
         let seen = |bytes: usize| {

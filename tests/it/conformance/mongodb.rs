@@ -76,7 +76,8 @@ impl Home for Mongodb {
     async fn make_heavy(&self, database: &str, megabytes: u32) {
         let heavy = self.connect().await.database(database).collection::<Document>("heavy");
         for id in 0..megabytes {
-            let bytes = std::iter::repeat_with(rand::random::<[u8; 32]>).take(32 * 1024).flatten().collect();
+            let mut bytes = vec![0; 1024 * 1024];
+            rand::fill(&mut bytes[..]);
             heavy.insert_one(doc! { "_id": id, "body": Binary { subtype: BinarySubtype::Generic, bytes } }).await.unwrap();
         }
     }

@@ -77,7 +77,8 @@ impl Home for Mysql {
         let mut connection = self.server().connect(database).await;
         connection.query_drop("CREATE TABLE heavy (id INT PRIMARY KEY, body MEDIUMBLOB)").await.unwrap();
         for id in 0..megabytes * 2 {
-            let body: Vec<u8> = std::iter::repeat_with(rand::random::<[u8; 32]>).take(16 * 1024).flatten().collect();
+            let mut body = vec![0; 512 * 1024];
+            rand::fill(&mut body[..]);
             connection.exec_drop("INSERT INTO heavy VALUES (?, ?)", (id, body)).await.unwrap();
         }
         connection.disconnect().await.unwrap();

@@ -65,7 +65,7 @@ impl Observer for Watcher {
 pub struct Bench {
     pub run: Run,
     pub watcher: Arc<Watcher>,
-    pub scratch: TempDir,
+    _scratch: TempDir,
 }
 
 impl Bench {
@@ -79,7 +79,7 @@ impl Bench {
             tool_dirs: home.tool_dirs(),
             learned: Learned::default(),
         };
-        Self { run, watcher, scratch }
+        Self { run, watcher, _scratch: scratch }
     }
 
     pub fn cancelled(home: &dyn Home) -> Self {
@@ -108,7 +108,6 @@ impl Bench {
 pub struct Taken {
     pub parts: Vec<(ArtifactKind, DumpFormat, Bytes)>,
     pub counts: Vec<TableCount>,
-    pub warnings: Vec<String>,
 }
 
 #[async_trait]
@@ -133,7 +132,7 @@ pub async fn open(home: &dyn Home, settings: &Settings, bench: &Bench) -> Result
 pub async fn take_with(home: &dyn Home, settings: &Settings, bench: &Bench, mut each: impl FnMut(usize) + Send) -> Result<Taken> {
     let mut dump = open(home, settings, bench).await?;
     let facts = dump.facts().clone();
-    let mut taken = Taken { parts: Vec::new(), counts: facts.counts.unwrap_or_default(), warnings: facts.warnings };
+    let mut taken = Taken { parts: Vec::new(), counts: facts.counts.unwrap_or_default() };
     for (kind, format) in dump.parts() {
         let (out, mut input) = channel();
         let mut inspector = home.engine().inspector(format);

@@ -3,6 +3,7 @@
 use dbsnap::domain::restore::{RestoreContent, RestoreMode, RestorePlan};
 
 use super::{
+    everywhere,
     home::{CUSTOMERS, Home},
     homes,
     operations::{Bench, plan, restore, restore_new, rows, take},
@@ -50,7 +51,7 @@ async fn cleaning_replaces_what_the_backup_holds_and_leaves_the_rest() {
 
 #[tokio::test]
 async fn chosen_tables_come_alone() {
-    for home in homes().await {
+    for home in everywhere().await {
         let home = home.as_ref();
         assert!(home.engine().info().restore_tables, "{}", home.label());
         let database = home.make("chosen").await;

@@ -3,6 +3,7 @@
 use dbsnap::error::Kind;
 
 use super::{
+    everywhere,
     home::CUSTOMERS,
     homes,
     operations::{Bench, restore_new, rows, take},
@@ -10,7 +11,7 @@ use super::{
 
 #[tokio::test]
 async fn a_dump_restores_to_the_same_rows() {
-    for home in homes().await {
+    for home in everywhere().await {
         let home = home.as_ref();
         let database = home.make("same").await;
         let taken = take(home, &database).await;

@@ -12,7 +12,7 @@ use dbsnap::{
 };
 use serde_json::{Value, json};
 
-use super::{home::Home, homes, operations::Bench};
+use super::{everywhere, home::Home, operations::Bench};
 use crate::support::{
     proxies::{self, Kind, Proxy},
     ssh, tls,
@@ -182,7 +182,7 @@ impl Home for Reached {
 
 #[tokio::test]
 async fn a_probe_tells_the_way_it_took() {
-    for home in homes().await {
+    for home in everywhere().await {
         let home = home.as_ref();
         let database = home.make("way").await;
         let settings = home.settings(&database);
@@ -207,7 +207,7 @@ async fn a_probe_tells_the_way_it_took() {
 #[tokio::test]
 async fn a_certificate_of_another_authority_is_refused() {
     let stranger = tls::Authority::new("a stranger").certificate;
-    for home in homes().await {
+    for home in everywhere().await {
         let home = home.as_ref();
         let database = home.make("stranger").await;
         let mut settings = home.settings(&database);

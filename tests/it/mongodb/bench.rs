@@ -14,7 +14,7 @@ use dbsnap::{
     engines::{DumpSource, RestoreOutcome, RestoreRequest},
     error::Result,
 };
-use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use super::{crc64, engine, place};
@@ -166,8 +166,4 @@ pub fn inspect(archive: &[u8], sizes: &[usize]) -> Result<Vec<TableCount>> {
         rest = after;
     }
     inspector.finish()
-}
-
-pub fn documents(raw: &[RawDocumentBuf]) -> Vec<Document> {
-    raw.iter().map(|one| Document::try_from(one.clone()).unwrap()).collect()
 }

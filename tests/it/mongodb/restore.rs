@@ -5,8 +5,8 @@ use futures_util::{AsyncReadExt, AsyncWriteExt};
 use mongodb::{
     Client, IndexModel,
     bson::{
-        Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex, Timestamp, doc,
-        oid::ObjectId, spec::BinarySubtype,
+        Binary, Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex, Timestamp, doc, oid::ObjectId,
+        spec::BinarySubtype,
     },
     options::IndexOptions,
 };

@@ -125,10 +125,6 @@ impl Bench {
         ENGINE.probe(settings, &self.run()).await
     }
 
-    pub async fn restore(&self, server: &Server, database: &str, dumped: &Dumped, plan: RestorePlan) -> Result<RestoreOutcome> {
-        self.restore_bytes(server, database, dumped.dump.clone(), &dumped.tables, plan).await
-    }
-
     pub async fn restore_script(
         &self,
         server: &Server,

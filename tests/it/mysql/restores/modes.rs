@@ -76,7 +76,7 @@ async fn drop_replaces_everything_and_a_failure_leaves_everything() {
         let outcome = bench.restore_script(server, &name, dump, plan(RestoreMode::Drop, json!({"analyze": true}))).await.unwrap();
         assert_eq!(outcome.warnings, Vec::<String>::new());
         assert_eq!(super::round_trip::picture(server, &name).await, before);
-        assert_eq!(databases(server, &name).await, [name.clone()]);
+        assert_eq!(databases(server, &name).await, std::slice::from_ref(&name));
         execute(server, &name, &["INSERT INTO orders (customer) VALUES (3)"]).await;
         let parent = format!(
             "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.key_column_usage WHERE table_schema = '{name}' AND referenced_table_schema = '{name}'"

@@ -153,10 +153,6 @@ impl Script {
         all.iter().map(|command| command.name().to_owned()).filter(|name| !quiet.contains(&name.as_str())).collect()
     }
 
-    pub fn forget(&self) {
-        self.0.received.lock().unwrap().clear();
-    }
-
     /// What it holds.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         self.0.store.lock().unwrap()
