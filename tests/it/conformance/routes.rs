@@ -188,12 +188,18 @@ async fn a_probe_tells_the_way_it_took() {
         let settings = home.settings(&database);
         let probe = home.engine().probe(&settings, &Bench::new(home).run).await.unwrap_or_else(|error| panic!("{}: {error}", home.label()));
         let Some(ConnectionFacts { tls, ssh, proxy }) = probe.connection else { continue };
-        let wanted = |name: &str| settings.get(name).is_some_and(|value| value != "none" && value != "off");
-        assert_eq!(tls.is_some(), wanted("tlsMode"), "{}: {tls:?}", home.label());
-        if let Some(tls) = tls {
-            assert_eq!(tls.verified, "authority and name", "{}: {tls:?}", home.label());
-            assert!(tls.version.starts_with("TLS 1.") && tls.expires_at.is_some(), "{}: {tls:?}", home.label());
-            assert_eq!(tls.client_certificate, wanted("tlsCert"), "{}: {tls:?}", home.label());
+        let wanted = |name: &str| settings.get(name).is_some_and(|value| value != "none");
+        match settings["tlsMode"].as_str().unwrap() {
+            "verify-full" => {
+                let tls = tls.unwrap_or_else(|| panic!("{}: no TLS", home.label()));
+                assert_eq!(tls.verified, "authority and name", "{}: {tls:?}", home.label());
+                assert!(tls.version.starts_with("TLS 1.") && tls.expires_at.is_some(), "{}: {tls:?}", home.label());
+                assert_eq!(tls.client_certificate, wanted("tlsCert"), "{}: {tls:?}", home.label());
+            }
+            "off" => assert_eq!(tls, None, "{}", home.label()),
+            // Where the server has it.
+            "prefer" => assert!(tls.is_none_or(|tls| tls.verified == "nothing"), "{}", home.label()),
+            mode => panic!("{}: {mode} is not expected", home.label()),
         }
         assert_eq!(ssh.is_some(), wanted("sshHost"), "{}: {ssh:?}", home.label());
         if let Some(ssh) = ssh {
