@@ -26,4 +26,5 @@ mod product;
 mod sqlite;
 mod stores;
 mod support;
+mod tunnels;
 mod web;
