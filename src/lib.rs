@@ -4,6 +4,9 @@ pub mod error;
 
 pub mod domain;
 
+pub mod snapshot;
+
+pub mod diff;
 pub mod engines;
 pub mod pipeline;
 pub mod stores;

@@ -64,6 +64,8 @@ pub enum DumpFormat {
     SqliteFile,
     /// `mongodump --archive`.
     MongoArchive,
+    /// DBSnap's own snapshot: it compresses and encrypts itself, leaf by leaf.
+    Snapshot,
 }
 
 impl DumpFormat {
@@ -73,6 +75,7 @@ impl DumpFormat {
             Self::PlainSql => "plain-sql",
             Self::SqliteFile => "sqlite-file",
             Self::MongoArchive => "mongo-archive",
+            Self::Snapshot => "snapshot",
         }
     }
 
@@ -83,6 +86,7 @@ impl DumpFormat {
             Self::PlainSql => "sql",
             Self::SqliteFile => "db",
             Self::MongoArchive => "archive",
+            Self::Snapshot => "snap",
         }
     }
 }
@@ -91,7 +95,7 @@ impl FromStr for DumpFormat {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::PgCustom, Self::PlainSql, Self::SqliteFile, Self::MongoArchive]
+        [Self::PgCustom, Self::PlainSql, Self::SqliteFile, Self::MongoArchive, Self::Snapshot]
             .into_iter()
             .find(|format| format.as_str() == text)
             .ok_or_else(|| Error::validation(format!("dump format '{text}' is not known")))

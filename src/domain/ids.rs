@@ -52,6 +52,7 @@ ids! {
     BackupId = "backup",
     ArtifactId = "artifact",
     RestoreId = "restore",
+    DiffId = "comparison",
     JobId = "job",
     UserId = "user",
     SessionId = "session",

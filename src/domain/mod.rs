@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod backup;
 pub mod compression;
 pub mod database;
+pub mod diff;
 pub mod events;
 pub mod fields;
 pub mod filter;

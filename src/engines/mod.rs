@@ -32,7 +32,10 @@ pub mod mysql;
 pub mod network;
 pub mod postgres;
 pub mod process;
+pub mod rows;
 pub mod sqlite;
+
+pub use rows::{Applied, ApplyOptions, KeyRange, OnConflict, Order, RowSource, RowTarget, Script, SourceFacts, insert_order};
 
 /// Every engine of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn Engine] {
@@ -113,7 +116,25 @@ pub trait Engine: Send + Sync {
 
     /// Opens one consistent moment of the database. The moment ends when the returned value is dropped.
     /// Errors when the server cannot be reached or no installed tool can dump it.
-    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>>;
+    ///
+    /// `with_rows`: [`Dump::source`] will be asked for the same moment.
+    async fn open_dump(&self, settings: &Settings, options: &Settings, with_rows: bool, run: &Run) -> Result<Box<dyn Dump>>;
+
+    /// Opens one consistent moment for reading rows, without a dump. `options` are dump options: those that choose tables
+    /// and set timeouts count.
+    async fn open_source(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn RowSource>>;
+
+    /// Opens the database in `settings` for writing changes into it.
+    async fn open_target(&self, settings: &Settings, run: &Run) -> Result<Box<dyn RowTarget>>;
+
+    /// Writes changes as statements; `None` where the engine has no such language (MongoDB: JSON alone).
+    fn script(&self) -> Option<&'static dyn Script> {
+        None
+    }
+
+    /// Removes a database that a verification made, and nothing else: `settings` name it, and its name begins with
+    /// `dbsnap_verify_`. Errors for every other name.
+    async fn drop_scratch(&self, settings: &Settings, run: &Run) -> Result<()>;
 
     /// Reads the plain bytes of an artifact as they pass: finds the tables and the end mark.
     fn inspector(&self, format: DumpFormat) -> Box<dyn Inspector>;
@@ -137,6 +158,10 @@ pub trait Dump: Send {
     /// Writes the plain bytes of one part. `Ok` means the tool ended well and every byte was sent.
     /// On a cancel or an error every child process has ended before this returns.
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()>;
+
+    /// Rows and schema of the dump's own moment, in the dump's own scope; asked for once, after the parts were written.
+    /// What could not be made the same instant is among its warnings.
+    async fn source(&mut self, run: &Run) -> Result<Box<dyn RowSource>>;
 }
 
 /// What is known of a dump once its moment is open.

@@ -11,14 +11,16 @@ use std::{
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("domain", &["error"]),
-    ("engines", &["domain", "error"]),
+    ("snapshot", &["domain", "error"]),
+    ("diff", &["snapshot", "domain", "error"]),
+    ("engines", &["snapshot", "domain", "error"]),
     ("stores", &["domain", "error"]),
     ("pipeline", &["domain", "error"]),
     ("auth", &["domain", "error"]),
     ("db", &["domain", "error"]),
     ("config", &["domain", "error"]),
     ("logging", &["config", "domain", "error"]),
-    ("services", &["engines", "stores", "pipeline", "auth", "db", "config", "domain", "error"]),
+    ("services", &["snapshot", "diff", "engines", "stores", "pipeline", "auth", "db", "config", "domain", "error"]),
     ("jobs", &["services", "config", "domain", "error"]),
     // The registries of engines and stores are data: forms and validation are drawn from them.
     ("web", &["services", "engines", "stores", "config", "domain", "error"]),
@@ -28,8 +30,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lib", EVERYTHING),
 ];
 
-const EVERYTHING: &[&str] =
-    &["error", "domain", "engines", "stores", "pipeline", "auth", "db", "config", "logging", "services", "jobs", "web", "app", "cli"];
+const EVERYTHING: &[&str] = &[
+    "error", "domain", "snapshot", "diff", "engines", "stores", "pipeline", "auth", "db", "config", "logging", "services", "jobs", "web",
+    "app", "cli",
+];
 
 const LONGEST_FILE: usize = 600;
 

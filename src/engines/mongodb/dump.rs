@@ -23,7 +23,7 @@ use crate::{
         run::Run,
         stream::ByteSender,
     },
-    engines::{Dump, DumpFacts},
+    engines::{Dump, DumpFacts, RowSource},
     error::{Error, Kind, Result},
 };
 
@@ -175,6 +175,10 @@ impl Dump for MongoDump {
 
     fn parts(&self) -> Vec<(ArtifactKind, DumpFormat)> {
         vec![(ArtifactKind::Dump, DumpFormat::MongoArchive)]
+    }
+
+    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
+        Err(Error::internal("not yet"))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

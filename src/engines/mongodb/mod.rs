@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use self::connect::Target;
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -77,7 +77,19 @@ impl Engine for Mongodb {
         }
     }
 
-    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {
+    async fn open_source(&self, _settings: &Settings, _options: &Settings, _run: &Run) -> Result<Box<dyn RowSource>> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn drop_scratch(&self, _settings: &Settings, _run: &Run) -> Result<()> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn open_dump(&self, settings: &Settings, options: &Settings, _with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {
         Ok(Box::new(dump::MongoDump::open(Target::from_settings(settings)?, options, run).await?))
     }
 

@@ -27,7 +27,7 @@ use crate::{
         stream::ByteSender,
         time::Moment,
     },
-    engines::{Dump, DumpFacts, process::Child},
+    engines::{Dump, DumpFacts, RowSource, process::Child},
     error::{Error, Kind, Result},
 };
 
@@ -259,6 +259,10 @@ impl Dump for MysqlDump {
 
     fn parts(&self) -> Vec<(ArtifactKind, DumpFormat)> {
         vec![(ArtifactKind::Dump, DumpFormat::PlainSql)]
+    }
+
+    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
+        Err(Error::internal("not yet"))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

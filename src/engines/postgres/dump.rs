@@ -22,7 +22,7 @@ use crate::{
         stream::ByteSender,
         time::Moment,
     },
-    engines::{Dump, DumpFacts, process::Program},
+    engines::{Dump, DumpFacts, RowSource, process::Program},
     error::{Error, Kind, Result},
 };
 
@@ -124,6 +124,10 @@ impl Dump for PgDump {
             parts.push((ArtifactKind::Globals, DumpFormat::PlainSql));
         }
         parts
+    }
+
+    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
+        Err(Error::internal("not yet"))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

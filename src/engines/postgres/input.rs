@@ -71,7 +71,7 @@ impl Input {
                 inspector.finish()?;
                 Ok(Self::Script(script::scan(path, run).await?))
             }
-            DumpFormat::SqliteFile | DumpFormat::MongoArchive => {
+            DumpFormat::SqliteFile | DumpFormat::MongoArchive | DumpFormat::Snapshot => {
                 Err(Error::validation("a SQLite file cannot be restored into PostgreSQL").hint("choose a SQLite target"))
             }
         }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use self::{address::Address, connect::Target, dump::PgDump, tools::Places};
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -80,14 +80,28 @@ impl Engine for Postgres {
         }
     }
 
-    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {
+    async fn open_source(&self, _settings: &Settings, _options: &Settings, _run: &Run) -> Result<Box<dyn RowSource>> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn drop_scratch(&self, _settings: &Settings, _run: &Run) -> Result<()> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn open_dump(&self, settings: &Settings, options: &Settings, _with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {
         Ok(Box::new(PgDump::open(settings, options, self.places(), run).await?))
     }
 
     fn inspector(&self, format: DumpFormat) -> Box<dyn Inspector> {
         match format {
             DumpFormat::PgCustom => Box::new(inspect::ArchiveInspector::new()),
-            DumpFormat::PlainSql | DumpFormat::SqliteFile | DumpFormat::MongoArchive => Box::new(inspect::ScriptInspector::default()),
+            DumpFormat::PlainSql | DumpFormat::SqliteFile | DumpFormat::MongoArchive | DumpFormat::Snapshot => {
+                Box::new(inspect::ScriptInspector::default())
+            }
         }
     }
 

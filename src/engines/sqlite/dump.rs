@@ -16,7 +16,7 @@ use crate::{
         run::Run,
         stream::{ByteSender, PIECE},
     },
-    engines::{Dump, DumpFacts},
+    engines::{Dump, DumpFacts, RowSource},
     error::{Context, Error, Kind, Result},
 };
 
@@ -97,6 +97,10 @@ impl Dump for SqliteDump {
 
     fn parts(&self) -> Vec<(ArtifactKind, DumpFormat)> {
         vec![(ArtifactKind::Dump, DumpFormat::SqliteFile)]
+    }
+
+    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
+        Err(Error::internal("not yet"))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, parse_url};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget, parse_url};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -92,7 +92,19 @@ impl Engine for Sqlite {
         on_thread(run, move |run| probe::probe(&path, run)).await
     }
 
-    async fn open_dump(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn Dump>> {
+    async fn open_source(&self, _settings: &Settings, _options: &Settings, _run: &Run) -> Result<Box<dyn RowSource>> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn drop_scratch(&self, _settings: &Settings, _run: &Run) -> Result<()> {
+        Err(crate::error::Error::internal("not yet"))
+    }
+
+    async fn open_dump(&self, settings: &Settings, options: &Settings, _with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {
         let (path, patience) = (path_of(settings.text("path"))?, connect::patience(options));
         Ok(Box::new(on_thread(run, move |run| dump::SqliteDump::open(&path, patience, run)).await?))
     }

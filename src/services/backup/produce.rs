@@ -75,7 +75,7 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     }
     run.check()?;
     run.progress(&Progress { stage: "connecting".into(), ..Progress::default() });
-    let mut dump = plan.engine.open_dump(plan.settings, &plan.options.engine, run).await?;
+    let mut dump = plan.engine.open_dump(plan.settings, &plan.options.engine, false, run).await?;
     let facts = dump.facts().clone();
     run.info(format!(
         "{} as of {}{}",

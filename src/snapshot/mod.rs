@@ -1,0 +1,20 @@
+//! Snapshots: the rows of every table in key order, typed, cut into leaves under a Merkle tree, and the schema.
+//!
+//! What is browsed, compared and restored by table or row. This room knows no engine, no store and no catalogue: rows come
+//! from a [`RowSender`], bytes go to and come from whoever calls. docs/format.md specifies every byte.
+
+mod access;
+mod cursor;
+mod document;
+mod key;
+mod row;
+mod schema;
+mod stream;
+mod varint;
+
+pub use access::{FileKeys, KeyNote, Lock, ReadAt, Unlock};
+pub use cursor::{RowCursor, Subtree};
+pub use key::{Part, encode_part, parts, push_integer, push_text};
+pub use row::{Cell, ChangeKind, Layout, Row, RowBatch, RowChange, RowRef};
+pub use schema::{Class, Column, Key, Object, ObjectKind, Schema, Table, TableName};
+pub use stream::{RowReceiver, RowSender, rows};
