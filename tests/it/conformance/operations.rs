@@ -125,7 +125,7 @@ impl DumpSource for Taken {
 
 pub async fn open(home: &dyn Home, settings: &Settings, bench: &Bench) -> Result<Box<dyn Dump>> {
     let options = validate(home.engine().info().dump_options, &Map::new())?;
-    home.engine().open_dump(settings, &options, &bench.run).await
+    home.engine().open_dump(settings, &options, false, &bench.run).await
 }
 
 /// Takes a dump as a backup does: the inspector sees every byte. `each` sees how many bytes have come.

@@ -142,7 +142,7 @@ pub async fn restore_in(
 pub async fn dump_bytes(settings: &Settings, options: Value) -> Vec<u8> {
     let place = place();
     let options = validate(engine().info().dump_options, options.as_object().unwrap()).unwrap();
-    let mut dump = engine().open_dump(settings, &options, &place.run).await.unwrap_or_else(|error| panic!("{error}"));
+    let mut dump = engine().open_dump(settings, &options, false, &place.run).await.unwrap_or_else(|error| panic!("{error}"));
     let (out, mut pieces) = channel();
     let reading = async {
         let mut bytes = Vec::new();

@@ -104,7 +104,7 @@ async fn an_archive_that_nobody_wants_any_more_ends_the_dump() {
     let script = shop();
     let options = validate(engine().info().dump_options, &Settings::new()).unwrap();
     let place = place();
-    let mut dump = engine().open_dump(&of(&script, "shop"), &options, &place.run).await.unwrap();
+    let mut dump = engine().open_dump(&of(&script, "shop"), &options, false, &place.run).await.unwrap();
     let (out, pieces) = channel();
     drop(pieces);
     expect_error(dump.write(ArtifactKind::Dump, out, &place.run).await, &["no longer wanted"]);

@@ -78,7 +78,7 @@ struct Dumped {
 /// Dumps with these options; `meanwhile` runs once the moment is chosen.
 async fn dump_while(settings: &Settings, options: Value, meanwhile: impl FnOnce(), run: &Run) -> Result<Dumped> {
     let options = validate(engine().info().dump_options, options.as_object().unwrap()).unwrap_or_else(|error| panic!("{error}"));
-    let mut dump = engine().open_dump(settings, &options, run).await?;
+    let mut dump = engine().open_dump(settings, &options, false, run).await?;
     meanwhile();
     let (out, mut pieces) = channel();
     let reading = async {

@@ -61,7 +61,7 @@ async fn a_server_killed_in_mid_dump_fails_the_dump() {
         let name = heavy(&server).await;
         let bench = Bench::with(flavour);
         let run = bench.run();
-        let mut dump = ENGINE.open_dump(&settings(&server, &name), &options(json!({})), &run).await.unwrap();
+        let mut dump = ENGINE.open_dump(&settings(&server, &name), &options(json!({})), false, &run).await.unwrap();
         let (out, mut input) = channel();
         let (written, ()) = tokio::join!(dump.write(ArtifactKind::Dump, out, &run), async {
             input.recv().await.unwrap();
@@ -79,7 +79,7 @@ async fn a_cancel_ends_the_program_and_its_session() {
         let name = heavy(server).await;
         let bench = Bench::with(flavour);
         let run = bench.run();
-        let mut dump = ENGINE.open_dump(&settings(server, &name), &options(json!({})), &run).await.unwrap();
+        let mut dump = ENGINE.open_dump(&settings(server, &name), &options(json!({})), false, &run).await.unwrap();
         let (out, mut input) = channel();
         let (written, ()) = tokio::join!(dump.write(ArtifactKind::Dump, out, &run), async {
             input.recv().await.unwrap();
@@ -129,7 +129,7 @@ async fn a_statement_over_its_limit_is_ended() {
         let bench = Bench::with(flavour);
         let run = bench.run();
         let options = options(json!({"statementTimeoutSeconds": 1}));
-        let mut dump = ENGINE.open_dump(&settings(server, &name), &options, &run).await.unwrap();
+        let mut dump = ENGINE.open_dump(&settings(server, &name), &options, false, &run).await.unwrap();
         // Nobody reads: the server cannot send the rows on.
         let (out, _input) = channel();
         let written = tokio::time::timeout(Duration::from_secs(30), dump.write(ArtifactKind::Dump, out, &run)).await.unwrap();
@@ -165,7 +165,7 @@ async fn the_password_is_in_a_private_file_and_nowhere_else() {
     let name = heavy(server).await;
     let bench = Bench::with(Flavour::MySql97);
     let run = bench.run();
-    let mut dump = ENGINE.open_dump(&settings(server, &name), &options(json!({})), &run).await.unwrap();
+    let mut dump = ENGINE.open_dump(&settings(server, &name), &options(json!({})), false, &run).await.unwrap();
     let (out, mut input) = channel();
     let looking = async {
         input.recv().await.unwrap();

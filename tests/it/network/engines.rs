@@ -71,7 +71,7 @@ impl Place {
     async fn dump(&self, more: &Value) -> Result<usize> {
         let (settings, run) = (self.with(more), self.run());
         let options = validate(self.engine.info().dump_options, &Map::new())?;
-        let mut dump = self.engine.open_dump(&settings, &options, &run).await?;
+        let mut dump = self.engine.open_dump(&settings, &options, false, &run).await?;
         let mut size = 0;
         for (part, _) in dump.parts() {
             let (out, mut input) = channel();

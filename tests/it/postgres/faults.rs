@@ -23,7 +23,7 @@ async fn large(server: &Server) -> String {
 /// Starts a dump, and when its first piece has arrived calls `strike`; then reads on.
 async fn struck(bench: &Bench, server: &Server, database: &str, strike: impl AsyncFnOnce()) -> Result<()> {
     let run = bench.run();
-    let mut dump = ENGINE.open_dump(&settings(server, database), json!({}).as_object().unwrap(), &run).await?;
+    let mut dump = ENGINE.open_dump(&settings(server, database), json!({}).as_object().unwrap(), false, &run).await?;
     let (out, mut input) = channel();
     let reading = async {
         assert!(input.recv().await.is_some(), "a first piece");
@@ -74,7 +74,7 @@ async fn an_account_that_may_only_read_is_told_apart_and_what_it_may_not_read_is
     assert_eq!(probe.read_only, Some(true));
     assert!(probe.warnings.iter().any(|warning| warning.contains("public.closed_table")), "{:?}", probe.warnings);
     let run = bench.run();
-    let mut dump = ENGINE.open_dump(&settings, json!({"globals": true}).as_object().unwrap(), &run).await.unwrap();
+    let mut dump = ENGINE.open_dump(&settings, json!({"globals": true}).as_object().unwrap(), false, &run).await.unwrap();
     assert!(dump.facts().warnings.iter().any(|warning| warning.contains("without their passwords")));
     let (out, mut input) = channel();
     let drain = tokio::spawn(async move { while input.recv().await.is_some() {} });

@@ -85,7 +85,7 @@ impl Bench {
     pub async fn dump_with(&self, settings: &Settings, options: Value) -> Result<Dumped> {
         let options = validate(ENGINE.info().dump_options, options.as_object().unwrap())?;
         let run = self.run();
-        let mut dump = ENGINE.open_dump(settings, &options, &run).await?;
+        let mut dump = ENGINE.open_dump(settings, &options, false, &run).await?;
         let facts = dump.facts().clone();
         let mut parts = Vec::new();
         for (part, _) in dump.parts() {

@@ -174,7 +174,7 @@ async fn a_cancel_at_any_stage_leaves_no_file() {
     let bench = Bench::new();
     let (path, _) = bench.database("source.db", ROWS);
     let options = Default::default();
-    let mut dump = engine().open_dump(&settings(&path), &options, &bench.run()).await.unwrap();
+    let mut dump = engine().open_dump(&settings(&path), &options, false, &bench.run()).await.unwrap();
     let (out, _unread) = channel();
     bench.cancel.cancel();
     assert!(dump.write(ArtifactKind::Dump, out, &bench.run()).await.unwrap_err().is_cancelled());
@@ -186,7 +186,7 @@ async fn a_cancel_at_any_stage_leaves_no_file() {
 async fn a_consumer_that_went_away_is_an_error() {
     let bench = Bench::new();
     let (path, _) = bench.database("source.db", ROWS);
-    let mut dump = engine().open_dump(&settings(&path), &Default::default(), &bench.run()).await.unwrap();
+    let mut dump = engine().open_dump(&settings(&path), &Default::default(), false, &bench.run()).await.unwrap();
     let (out, input) = channel();
     drop(input);
     expect_error(dump.write(ArtifactKind::Dump, out, &bench.run()).await, &["stopped reading"]);

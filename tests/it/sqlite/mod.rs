@@ -103,7 +103,7 @@ impl Bench {
     pub async fn dump(&self, path: &Path) -> Result<Dumped> {
         let options = validate(engine().info().dump_options, json!({"busyTimeout": self.patience}).as_object().unwrap())?;
         let run = self.run();
-        let mut dump = engine().open_dump(&settings(path), &options, &run).await?;
+        let mut dump = engine().open_dump(&settings(path), &options, false, &run).await?;
         assert_eq!(dump.parts(), [(ArtifactKind::Dump, DumpFormat::SqliteFile)]);
         let (out, mut input) = channel();
         let gather = tokio::spawn(async move {
