@@ -30,6 +30,7 @@ use crate::{
 pub mod mongodb;
 pub mod mysql;
 pub mod network;
+mod numbers;
 pub mod postgres;
 pub mod process;
 pub mod rows;

@@ -28,7 +28,7 @@ pub(super) fn patience(options: &Settings) -> Duration {
 }
 
 /// Makes statements of a connection end when a cancel is asked for.
-fn obey(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
+pub(super) fn obey(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
     let cancel = run.cancel.clone();
     connection.busy_timeout(NAP)?;
     connection.progress_handler(STEPS, Some(move || cancel.is_cancelled()))
@@ -181,7 +181,7 @@ pub(super) fn untrusted(path: &Path, run: &Run) -> Result<Connection> {
 }
 
 /// Nothing that the file holds runs by itself.
-fn quiet(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn quiet(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false)?;

@@ -1,6 +1,6 @@
 //! A dump: a checked copy of the database file at one moment, then streamed.
 
-use std::{fs::File, io::Read, path::Path, time::Duration};
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -8,7 +8,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
-use super::{ask, check, check_room, connect::Source, copy, faults::fault, header::Header, library_version, probe};
+use super::{
+    ask, check, check_room, connect::Source, copy, faults::fault, header::Header, library_version, on_thread, probe, rows::SqliteSource,
+};
 use crate::{
     domain::{
         artifact::{ArtifactKind, DumpFormat},
@@ -23,7 +25,7 @@ use crate::{
 /// A finished copy in the scratch folder; it goes when this is dropped.
 pub(super) struct SqliteDump {
     facts: DumpFacts,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 /// The copy within its folder.
@@ -77,7 +79,7 @@ impl SqliteDump {
             counts: Some(counts),
             warnings,
         };
-        Ok(Self { facts, folder })
+        Ok(Self { facts, folder: Arc::new(folder) })
     }
 }
 
@@ -99,8 +101,9 @@ impl Dump for SqliteDump {
         vec![(ArtifactKind::Dump, DumpFormat::SqliteFile)]
     }
 
-    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(Error::internal("not yet"))
+    async fn source(&mut self, run: &Run) -> Result<Box<dyn RowSource>> {
+        let (folder, facts) = (Arc::clone(&self.folder), self.facts.clone());
+        Ok(Box::new(on_thread(run, move |run| SqliteSource::copy(folder, COPY, &facts, run)).await?))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

@@ -20,15 +20,19 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
+mod cells;
 mod check;
 mod connect;
 mod copy;
+mod definition;
+mod describe;
 mod dump;
 mod faults;
 mod header;
 mod merge;
 mod probe;
 mod restore;
+mod rows;
 mod schema;
 
 /// The engine `sqlite`.
@@ -92,8 +96,9 @@ impl Engine for Sqlite {
         on_thread(run, move |run| probe::probe(&path, run)).await
     }
 
-    async fn open_source(&self, _settings: &Settings, _options: &Settings, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_source(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn RowSource>> {
+        let (path, patience) = (path_of(settings.text("path"))?, connect::patience(options));
+        Ok(Box::new(on_thread(run, move |run| rows::SqliteSource::live(&path, patience, run)).await?))
     }
 
     async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {

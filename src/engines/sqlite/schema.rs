@@ -10,6 +10,7 @@ pub(super) struct Table {
     pub name: String,
     kind: String,
     pub has_rowid: bool,
+    pub is_strict: bool,
 }
 
 impl Table {
@@ -25,12 +26,14 @@ impl Table {
 
 /// Every table of `main` or of an attached database.
 pub(super) fn tables(connection: &Connection, database: &str) -> rusqlite::Result<Vec<Table>> {
-    let sql = "SELECT name, type, wr FROM pragma_table_list
+    let sql = "SELECT name, type, wr, strict FROM pragma_table_list
                WHERE schema = ?1 AND type IN ('table', 'virtual', 'shadow') AND substr(lower(name), 1, 7) <> 'sqlite_'
                ORDER BY name";
     connection
         .prepare(sql)?
-        .query_map([database], |row| Ok(Table { name: row.get(0)?, kind: row.get(1)?, has_rowid: !row.get::<_, bool>(2)? }))?
+        .query_map([database], |row| {
+            Ok(Table { name: row.get(0)?, kind: row.get(1)?, has_rowid: !row.get::<_, bool>(2)?, is_strict: row.get(3)? })
+        })?
         .collect()
 }
 

@@ -36,6 +36,7 @@ mod hostile;
 mod live;
 mod restore;
 mod round_trip;
+mod rows;
 
 pub fn engine() -> &'static dyn Engine {
     find("sqlite").unwrap()
