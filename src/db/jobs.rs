@@ -22,7 +22,7 @@ use crate::{
 };
 
 const COLUMNS: &str =
-    "id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt, max_attempts,
+    "id, organization_id, kind, status, database_id, backup_id, restore_id, diff_id, exclusive_key, payload, attempt, max_attempts,
      run_after, cancel_requested, progress, error, created_at, started_at, finished_at";
 
 /// A worker's claim on running jobs.
@@ -46,8 +46,8 @@ pub async fn enqueue(db: &Db, organization: OrganizationId, job: &Job) -> Result
     db.write("queueing the job", move |db| {
         db.execute(
             "INSERT INTO jobs (id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt,
-                 max_attempts, run_after, cancel_requested, created_at)
-             VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, FALSE, ?12)",
+                 max_attempts, run_after, cancel_requested, created_at, diff_id)
+             VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, FALSE, ?12, ?13)",
             params![
                 job.id.to_string(),
                 organization.to_string(),
@@ -61,6 +61,7 @@ pub async fn enqueue(db: &Db, organization: OrganizationId, job: &Job) -> Result
                 job.max_attempts,
                 job.run_after.0,
                 job.created_at.0,
+                job.diff_id.map(|id| id.to_string()),
             ],
         )?;
         Ok(())
@@ -229,6 +230,7 @@ fn read(row: &Row<'_>) -> Outcome<Job> {
         database_id: row::parsed_if_set(row, "database_id")?,
         backup_id: row::parsed_if_set(row, "backup_id")?,
         restore_id: row::parsed_if_set(row, "restore_id")?,
+        diff_id: row::parsed_if_set(row, "diff_id")?,
         exclusive_key: row::plain(row, "exclusive_key")?,
         payload: row::json(row, "payload")?,
         attempt: row::count(row, "attempt")?,

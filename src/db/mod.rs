@@ -17,6 +17,8 @@ pub mod artifacts;
 pub mod audit;
 pub mod backups;
 pub mod databases;
+pub mod diffs;
+pub mod export_links;
 mod fault;
 pub mod jobs;
 pub mod lock;

@@ -19,7 +19,11 @@ use super::{Db, lock::make_private_dir};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Every step of the schema, oldest first. A step that was released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_initial.sql"), include_str!("../../migrations/0002_partial_backups.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_initial.sql"),
+    include_str!("../../migrations/0002_partial_backups.sql"),
+    include_str!("../../migrations/0003_diffs.sql"),
+];
 
 /// Copies of each kind (from before migrations, daily) that are kept beside the file.
 const KEPT_COPIES: usize = 3;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const COLUMNS: &str = "id, backup_id, upload_id, source_label, database_id, target_label, engine, plan, status, job_id, safety_backup_id,
-     created_at, started_at, finished_at, error, warnings, tables";
+     created_at, started_at, finished_at, error, warnings, tables, applied";
 
 pub async fn insert(db: &Db, organization: OrganizationId, restore: &Restore) -> Result<()> {
     let restore = restore.clone();
@@ -117,7 +117,7 @@ pub async fn finish(db: &Db, restore: &Restore) -> Result<bool> {
     let restore = restore.clone();
     db.write("ending the restore", move |db| {
         let changed = db.execute(
-            "UPDATE restores SET status = ?2, error = ?3, warnings = ?4, tables = ?5, finished_at = ?6
+            "UPDATE restores SET status = ?2, error = ?3, warnings = ?4, tables = ?5, finished_at = ?6, applied = ?7
              WHERE id = ?1 AND status <> 'completed'",
             params![
                 restore.id.to_string(),
@@ -126,6 +126,7 @@ pub async fn finish(db: &Db, restore: &Restore) -> Result<bool> {
                 row::to_json(&restore.warnings)?,
                 row::to_json(&restore.tables)?,
                 restore.finished_at.map(|at| at.0),
+                restore.applied.as_ref().map(row::to_json).transpose()?,
             ],
         )?;
         Ok(changed > 0)
@@ -165,5 +166,6 @@ fn read(row: &Row<'_>) -> Outcome<Restore> {
         error: row::plain(row, "error")?,
         warnings: row::json(row, "warnings")?,
         tables: row::json(row, "tables")?,
+        applied: row::json_if_set(row, "applied")?,
     })
 }

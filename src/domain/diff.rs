@@ -36,6 +36,23 @@ text_enum! {
 }
 
 text_enum! {
+    Side {
+        Before = "before",
+        After = "after",
+    }
+}
+
+text_enum! {
+    /// How a patch is written.
+    PatchFormat {
+        /// Statements of the engine's language, each guarded by the old values.
+        Sql = "sql",
+        /// Changes as JSON, those of documents as RFC 6902.
+        Json = "json",
+    }
+}
+
+text_enum! {
     /// What happened to a thing between the two moments.
     Change {
         Added = "added",
@@ -262,6 +279,7 @@ pub struct SideFacts {
 /// Which changes are wanted. Empty fields ask for all.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::IntoParams, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
 pub struct ChangeFilter {
     pub table: Option<String>,
     pub kind: Option<Change>,

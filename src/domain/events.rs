@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     backup::BackupStatus,
-    ids::{BackupId, DatabaseId, JobId, RestoreId},
+    ids::{BackupId, DatabaseId, DiffId, JobId, RestoreId},
     job::{Job, JobKind, JobStatus, LogLine},
 };
 
@@ -50,6 +50,7 @@ pub enum Event {
         database_id: Option<DatabaseId>,
         backup_id: Option<BackupId>,
         restore_id: Option<RestoreId>,
+        diff_id: Option<DiffId>,
     },
     Progress {
         job_id: JobId,
@@ -74,6 +75,7 @@ impl From<&Job> for Event {
             database_id: job.database_id,
             backup_id: job.backup_id,
             restore_id: job.restore_id,
+            diff_id: job.diff_id,
         }
     }
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{
     backup::{BackupStatus, BackupType},
-    ids::DatabaseId,
+    diff::DiffStatus,
+    ids::{BackupId, DatabaseId},
     job::{JobKind, JobStatus},
     restore::RestoreStatus,
     time::Moment,
@@ -54,6 +55,23 @@ pub struct RestoreFilter {
     #[serde(deserialize_with = "blank_is_none")]
     pub status: Option<RestoreStatus>,
     /// Part of where it came from or where it went.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub q: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub struct DiffFilter {
+    /// Comparisons of this configured database.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub database_id: Option<DatabaseId>,
+    /// Comparisons with this backup on either side.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub backup_id: Option<BackupId>,
+    #[serde(deserialize_with = "blank_is_none")]
+    pub status: Option<DiffStatus>,
+    /// Part of the database's name or of what was compared.
     #[serde(deserialize_with = "blank_is_none")]
     pub q: Option<String>,
 }

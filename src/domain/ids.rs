@@ -59,6 +59,7 @@ ids! {
     ApiKeyId = "API key",
     AuditId = "audit event",
     UploadId = "upload",
+    ExportId = "export",
 }
 
 impl OrganizationId {

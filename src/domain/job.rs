@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     backup::text_enum,
     events::Progress,
-    ids::{BackupId, DatabaseId, JobId, RestoreId},
+    ids::{BackupId, DatabaseId, DiffId, JobId, RestoreId},
     time::Moment,
 };
 
@@ -15,6 +15,8 @@ text_enum! {
         Backup = "backup",
         Restore = "restore",
         Verify = "verify",
+        /// A comparison.
+        Diff = "diff",
     }
 }
 
@@ -46,6 +48,7 @@ pub struct Job {
     pub database_id: Option<DatabaseId>,
     pub backup_id: Option<BackupId>,
     pub restore_id: Option<RestoreId>,
+    pub diff_id: Option<DiffId>,
     /// Two jobs with the same key never run at once (one running backup per database).
     pub exclusive_key: Option<String>,
     /// What the job needs beyond the ids above; no secret is in it.

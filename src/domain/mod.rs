@@ -7,6 +7,7 @@ pub mod compression;
 pub mod database;
 pub mod diff;
 pub mod events;
+pub mod export;
 pub mod fields;
 pub mod filter;
 pub mod ids;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::{
     artifact::TableCount,
     backup::text_enum,
-    ids::{BackupId, DatabaseId, JobId, RestoreId, UploadId},
+    diff::ChangeFilter,
+    ids::{BackupId, DatabaseId, DiffId, JobId, RestoreId, UploadId},
     time::Moment,
 };
 
@@ -48,6 +49,62 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Which way changes go.
+    Direction {
+        /// What was before becomes what is after.
+        Apply = "apply",
+        /// What is after becomes again what was before.
+        Revert = "revert",
+    }
+}
+
+/// What to do with a row that is not as it was expected to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// Nothing is changed at all, and the conflicts are told.
+    Stop,
+    /// The row stays as it is, and is told.
+    Skip,
+    /// The row is made what the change says, whatever it was.
+    Overwrite,
+}
+
+/// Rows of a comparison that are written into a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RowPlan {
+    pub diff_id: DiffId,
+    /// One table of the comparison; all of them when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Chosen changes of the table, by their place in it; empty means all that the filter takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<ChangeFilter>,
+    pub direction: Direction,
+    pub on_conflict: OnConflict,
+    /// Nothing is written: what would be is told.
+    pub dry_run: bool,
+}
+
+/// What was written, or would have been.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    pub inserted: u64,
+    pub updated: u64,
+    pub deleted: u64,
+    /// Rows that were already as the change wants them.
+    pub unchanged: u64,
+    /// Rows that were left alone because they are not as expected.
+    pub skipped: u64,
+    /// The first of them, for people: table, key and what was found.
+    pub conflicts: Vec<String>,
+}
+
 /// How to restore. Engines say in `info()` which modes they have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -68,6 +125,9 @@ pub struct RestorePlan {
     /// The engine's own restore options, see its `restore_options`.
     #[schema(value_type = Object)]
     pub engine: Map<String, Value>,
+    /// Rows of a comparison instead of a dump; asked for at the comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<RowPlan>,
 }
 
 impl Default for RestorePlan {
@@ -81,11 +141,12 @@ impl Default for RestorePlan {
             accept_partial: false,
             end_connections: false,
             engine: Map::new(),
+            rows: None,
         }
     }
 }
 
-/// One restore, a row of the history. Exactly one of `backup_id` and `upload_id` is set.
+/// One restore, a row of the history. Exactly one of `backup_id`, `upload_id` and `plan.rows` is set.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Restore {
@@ -110,4 +171,6 @@ pub struct Restore {
     pub warnings: Vec<String>,
     /// Rows found in the target afterwards.
     pub tables: Vec<TableCount>,
+    /// What became of chosen rows.
+    pub applied: Option<Applied>,
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use crate::domain::restore::{Applied, OnConflict};
 use crate::{
     domain::{database::Settings, run::Run, time::Moment},
     error::Result,
@@ -80,39 +80,12 @@ impl KeyRange {
     }
 }
 
-/// What to do with a row that is not as it was expected to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnConflict {
-    /// Nothing is changed at all, and the conflicts are told.
-    Stop,
-    /// The row stays as it is, and is told.
-    Skip,
-    /// The row is made what the change says, whatever it was.
-    Overwrite,
-}
-
 /// How changes are written.
 #[derive(Debug, Clone, Copy)]
 pub struct ApplyOptions {
     pub on_conflict: OnConflict,
     /// Everything is tried in a transaction that is rolled back at its end, where the engine has them; else only compared.
     pub dry_run: bool,
-}
-
-/// What was written, or would have been.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Applied {
-    pub inserted: u64,
-    pub updated: u64,
-    pub deleted: u64,
-    /// Rows that were already as the change wants them.
-    pub unchanged: u64,
-    /// Rows that were left alone because they are not as expected.
-    pub skipped: u64,
-    /// The first of them, for people: table, key and what was found.
-    pub conflicts: Vec<String>,
 }
 
 /// A live database that changes are written into. Dropped without [`RowTarget::commit`], nothing of it stays, where the

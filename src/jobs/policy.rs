@@ -85,6 +85,7 @@ mod tests {
             database_id: None,
             backup_id: None,
             restore_id: None,
+            diff_id: None,
             exclusive_key: None,
             payload: Value::Null,
             attempt,

@@ -59,9 +59,13 @@ pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
         payload: job.payload,
         database_id: job.database_id,
         backup_id: job.backup_id,
+        diff_id: job.diff_id,
         exclusive_key: job.exclusive_key,
         ..new(job.kind, ctx)
     };
+    if let Some(diff) = job.diff_id {
+        db::diffs::mark_queued(&ctx.db, diff, again.id).await?;
+    }
     audit::record(ctx, actor, "job.retry", id, Value::Null).await?;
     enqueue(ctx, actor, again).await
 }
@@ -76,6 +80,7 @@ pub(super) fn new(kind: JobKind, ctx: &Ctx) -> Job {
         database_id: None,
         backup_id: None,
         restore_id: None,
+        diff_id: None,
         exclusive_key: None,
         payload: Value::Null,
         attempt: 0,

@@ -29,6 +29,7 @@ use crate::{
 pub mod accounts;
 pub mod audit;
 pub mod backup;
+pub mod compare;
 pub mod databases;
 pub mod jobs;
 pub mod keys;
@@ -72,6 +73,11 @@ impl Ctx {
         self.config.data_dir.join("scratch")
     }
 
+    /// Where the reports of comparisons are.
+    pub fn reports(&self) -> PathBuf {
+        self.config.data_dir.join("diffs")
+    }
+
     /// Where uploads wait for their restore.
     pub fn uploads(&self) -> PathBuf {
         self.config.data_dir.join("uploads")
@@ -84,6 +90,7 @@ pub async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, ru
         JobKind::Backup => backup::execute::execute(ctx, organization, job, &run).await,
         JobKind::Restore => restore::execute::execute(ctx, organization, job, &run).await,
         JobKind::Verify => verify::execute(ctx, organization, job, &run).await,
+        JobKind::Diff => compare::execute::execute(ctx, organization, job, &run).await,
     }
 }
 
@@ -93,6 +100,7 @@ pub async fn settle(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, out
         JobKind::Backup => backup::execute::settle(ctx, organization, job, outcome, error).await,
         JobKind::Restore => restore::execute::settle(ctx, organization, job, outcome, error).await,
         JobKind::Verify => Ok(()),
+        JobKind::Diff => compare::execute::settle(ctx, organization, job, outcome, error).await,
     }
 }
 
@@ -107,5 +115,6 @@ pub async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
     stores::sweep(ctx).await?;
     backup::recover::recover(ctx).await?;
     restore::execute::recover(ctx).await?;
+    compare::execute::recover(ctx).await?;
     restore::upload::expire(ctx).await
 }

@@ -8,6 +8,7 @@ pub mod assets;
 pub mod audit;
 pub mod backups;
 pub mod databases;
+mod diffs;
 pub mod disposition;
 mod document;
 pub mod engines;

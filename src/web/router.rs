@@ -23,8 +23,8 @@ use utoipa_axum::{
 };
 
 use super::{
-    account, assets, audit, backups, databases, document as openapi_document, engines, error::Failure, events, jobs, middleware, restores,
-    stores, system,
+    account, assets, audit, backups, databases, diffs, document as openapi_document, engines, error::Failure, events, jobs, middleware,
+    restores, stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -72,6 +72,17 @@ fn api() -> Routes {
         .routes(routes!(restores::show::api))
         .routes(routes!(restores::logs::api))
         .routes(routes!(restores::cancel::api))
+        // comparisons
+        .routes(routes!(diffs::api::list, diffs::api::start))
+        .routes(routes!(diffs::api::show, diffs::api::delete))
+        .routes(routes!(diffs::api::cancel))
+        .routes(routes!(diffs::api::logs))
+        .routes(routes!(diffs::api::tables))
+        .routes(routes!(diffs::api::schema))
+        .routes(routes!(diffs::api::changes))
+        .routes(routes!(diffs::api::value))
+        .routes(routes!(diffs::api::patch))
+        .routes(routes!(diffs::api::restore))
         // jobs
         .routes(routes!(jobs::list::api))
         .routes(routes!(jobs::show::api))

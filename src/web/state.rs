@@ -2,6 +2,7 @@
 
 use crate::domain::{
     backup::{BackupStatus, VerifyState},
+    diff::DiffStatus,
     job::JobStatus,
     restore::RestoreStatus,
 };
@@ -46,7 +47,7 @@ macro_rules! run_states {
         }
     )*};
 }
-run_states!(BackupStatus, JobStatus, RestoreStatus);
+run_states!(BackupStatus, DiffStatus, JobStatus, RestoreStatus);
 
 impl State for VerifyState {
     fn look(&self) -> Look {

@@ -128,6 +128,7 @@ impl Bench {
             database_id: None,
             backup_id: None,
             restore_id: None,
+            diff_id: None,
             exclusive_key: None,
             payload: json!({"do": script}),
             attempt: 0,

@@ -128,7 +128,7 @@ pub async fn verify(ctx: &Arc<Ctx>, actor: &Actor, id: BackupId) -> Result<Job> 
 }
 
 /// Deletes a backup: its artifacts, its manifest, then its row. When the store refuses, the row stays.
-/// Errors with `CONFLICT` while it runs, is pinned, or is being restored.
+/// Errors with `CONFLICT` while it runs, is pinned, is being restored or compared.
 pub async fn delete(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<()> {
     actor.require(Permission::DeleteBackups)?;
     let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
@@ -140,6 +140,9 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<()> {
     }
     if db::restores::reading(&ctx.db, id).await? {
         return Err(Error::conflict("a restore reads this backup").hint("wait for the restore to end"));
+    }
+    if db::diffs::reading(&ctx.db, id).await? {
+        return Err(Error::conflict("a comparison reads this backup").hint("wait for the comparison to end, or cancel it"));
     }
     let store = stores::open(ctx, actor.organization_id, backup.store_id).await?;
     // The manifest goes first: what it vouched for is then an orphan, never a backup with missing artifacts.

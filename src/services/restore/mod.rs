@@ -118,6 +118,7 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
         error: None,
         warnings: Vec::new(),
         tables: Vec::new(),
+        applied: None,
     };
     let job = Job {
         database_id: Some(database.id),
@@ -174,6 +175,9 @@ pub fn check_plan(engine: &dyn Engine, mut plan: RestorePlan) -> Result<RestoreP
     }
     if plan.end_connections && !info.end_connections {
         problems.insert("endConnections".to_owned(), format!("is not possible for {}", info.label));
+    }
+    if plan.rows.is_some() {
+        problems.insert("rows".to_owned(), "are restored from their comparison: POST /api/diffs/{id}/restore".into());
     }
     plan.tables.retain(|table| !table.trim().is_empty());
     plan.target_name = plan.target_name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());

@@ -46,7 +46,11 @@ pub async fn api(
     Id(id): Id<BackupId>,
     Query(query): Query<DownloadQuery>,
 ) -> Result<Response, Failure> {
-    let download = backup::download(&ctx, &user, id, query.artifact, query.plain).await?;
+    Ok(answer(backup::download(&ctx, &user, id, query.artifact, query.plain).await?))
+}
+
+/// A file to be saved, never to be shown.
+pub fn answer(download: backup::Download) -> Response {
     let mut response = Body::from_stream(download.stream).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -57,5 +61,5 @@ pub async fn api(
     // A dump can hold anything: a browser must not run it as a page of ours.
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     headers.insert(HeaderName::from_static("x-download-options"), HeaderValue::from_static("noopen"));
-    Ok(response)
+    response
 }

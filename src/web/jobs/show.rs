@@ -57,5 +57,6 @@ pub fn kind_word(kind: JobKind) -> &'static str {
         JobKind::Backup => "Backup",
         JobKind::Restore => "Restore",
         JobKind::Verify => "Verification",
+        JobKind::Diff => "Comparison",
     }
 }

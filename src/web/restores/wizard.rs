@@ -278,6 +278,7 @@ fn read_plan(engine: &EngineInfo, form: &Form) -> Result<RestorePlan> {
         accept_partial: form.has("acceptPartial"),
         end_connections: form.has("endConnections"),
         engine: forms::read(OPTIONS, engine.restore_options, form),
+        rows: None,
     })
 }
 

@@ -13,11 +13,25 @@ const OWN: &[&str] = &["/logout", "/account/password", "/account/sessions/{id}/r
 const OWN_API: &[&str] = &["/api/sessions/{id}", "/api/api-keys", "/api/api-keys/{id}"];
 
 /// What a viewer may not even read.
-const CLOSED: &[&str] =
-    &["/audit", "/api/audit", "/api/users", "/api/backups/{id}/download", "/databases/new", "/databases/{id}/edit", "/restore/new"];
+const CLOSED: &[&str] = &[
+    "/audit",
+    "/api/audit",
+    "/api/users",
+    "/api/backups/{id}/download",
+    "/api/diffs/{id}/changes",
+    "/api/diffs/{id}/value",
+    "/api/diffs/{id}/patch",
+    "/databases/new",
+    "/databases/{id}/edit",
+    "/restore/new",
+];
+
+/// What a GET needs to be well formed.
+const QUERIES: &[(&str, &str)] = &[("/api/diffs/{id}/value", "?table=t&at=0&column=c&side=after")];
 
 fn address(entry: &Entry) -> String {
-    entry.path.replace("{id}", SOME_ID).replace("{*name}", "app.css")
+    let query = QUERIES.iter().find(|(path, _)| *path == entry.path).map_or("", |(_, query)| query);
+    entry.path.replace("{id}", SOME_ID).replace("{*name}", "app.css") + query
 }
 
 fn stranger() -> Client {
@@ -36,6 +50,8 @@ async fn send(client: &Client, base: &str, entry: &Entry, cookie: &str) -> Respo
         }
         (_, "/api/backups") => request.json(&json!({"databaseId": SOME_ID})),
         (_, "/api/restores") => request.json(&plan),
+        (_, "/api/diffs") => request.json(&json!({"before": {"backupId": SOME_ID}, "after": {"databaseId": SOME_ID}})),
+        (_, "/api/diffs/{id}/restore") => request.json(&json!({"direction": "revert", "databaseId": SOME_ID, "confirm": "x"})),
         (_, "/api/databases" | "/api/databases/{id}" | "/api/databases/test-connection") => request.json(&database),
         (_, "/api/system/settings") => request.json(&json!({"encrypt": true})),
         (_, "/api/system/maintenance") => request.json(&json!({"task": "verify"})),
@@ -65,7 +81,7 @@ async fn without_a_session_every_page_leads_to_the_login_and_every_call_is_refus
         }
         seen += 1;
     }
-    assert!(seen > 70, "only {seen} routes were walked");
+    assert!(seen > 80, "only {seen} routes were walked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

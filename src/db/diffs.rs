@@ -1,0 +1,228 @@
+//! Comparisons: what was compared, how it ended, what was found. A row that says `completed` is never turned into anything
+//! else.
+
+use deadpool_sqlite::rusqlite::{Row, params};
+
+use super::{
+    Db,
+    fault::Outcome,
+    query::{self, Conditions, holding, text},
+    row,
+};
+use crate::{
+    domain::{
+        diff::{Diff, DiffStatus, DiffSummary, SideRef},
+        filter::DiffFilter,
+        ids::{BackupId, DiffId, JobId, OrganizationId},
+        page::{Page, PageRequest},
+        time::Moment,
+    },
+    error::{Error, Result},
+};
+
+const COLUMNS: &str = "id, database_id, database_name, engine, before_backup_id, before_database_id, before_label, after_backup_id,
+     after_database_id, after_label, options, status, job_id, created_at, started_at, finished_at, error, report_size, summary";
+
+pub async fn insert(db: &Db, organization: OrganizationId, diff: &Diff) -> Result<()> {
+    let diff = diff.clone();
+    db.write("saving the comparison", move |db| {
+        db.execute(
+            "INSERT INTO diffs (organization_id, id, database_id, database_name, engine, before_backup_id, before_database_id,
+                 before_label, after_backup_id, after_database_id, after_label, options, status, job_id, created_at, started_at,
+                 finished_at, error, report_size, summary)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+            params![
+                organization.to_string(),
+                diff.id.to_string(),
+                diff.database_id.map(|id| id.to_string()),
+                diff.database_name,
+                diff.engine,
+                backup_of(diff.before),
+                database_of(diff.before),
+                diff.before_label,
+                backup_of(diff.after),
+                database_of(diff.after),
+                diff.after_label,
+                row::to_json(&diff.options)?,
+                diff.status.as_str(),
+                diff.job_id.map(|id| id.to_string()),
+                diff.created_at.0,
+                diff.started_at.map(|at| at.0),
+                diff.finished_at.map(|at| at.0),
+                diff.error,
+                row::to_count(diff.report_size)?,
+                diff.summary.as_ref().map(row::to_json).transpose()?,
+            ],
+        )?;
+        Ok(())
+    })
+    .await
+}
+
+pub async fn get(db: &Db, organization: OrganizationId, id: DiffId) -> Result<Diff> {
+    db.read("reading the comparison", move |db| {
+        let sql = format!("SELECT {COLUMNS} FROM diffs WHERE organization_id = ?1 AND id = ?2");
+        query::first(db, &sql, &[text(organization), text(id)], read)?.ok_or_else(|| missing(id).into())
+    })
+    .await
+}
+
+/// Newest first.
+pub async fn list(db: &Db, organization: OrganizationId, filter: &DiffFilter, page: PageRequest) -> Result<Page<Diff>> {
+    let conditions = Conditions::new("organization_id = ?", text(organization))
+        .and("database_id = ?", filter.database_id.map(text))
+        .and("? IN (before_backup_id, after_backup_id)", filter.backup_id.map(text))
+        .and("status = ?", filter.status.map(text))
+        .and("LOWER(database_name || ' ' || before_label || ' ' || after_label) LIKE ? ESCAPE '\\'", filter.q.as_deref().map(holding));
+    db.read("listing the comparisons", move |db| conditions.page(db, COLUMNS, "diffs", "created_at DESC, id DESC", page, read)).await
+}
+
+/// Every comparison that is queued or running, with its organization.
+pub async fn unfinished(db: &Db) -> Result<Vec<(OrganizationId, Diff)>> {
+    db.read("listing unfinished comparisons", |db| {
+        let sql = format!("SELECT organization_id, {COLUMNS} FROM diffs WHERE status IN ('queued', 'running') ORDER BY created_at, id");
+        query::all(db, &sql, &[], |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))
+    })
+    .await
+}
+
+/// The comparisons that have a report: the files of all others are leftovers.
+pub async fn completed(db: &Db) -> Result<Vec<DiffId>> {
+    db.read("listing the comparisons", |db| {
+        query::all(db, "SELECT id FROM diffs WHERE status = 'completed'", &[], |row| row::parsed(row, "id"))
+    })
+    .await
+}
+
+/// True while a queued or running comparison reads this backup.
+pub async fn reading(db: &Db, backup: BackupId) -> Result<bool> {
+    db.read("looking for comparisons of the backup", move |db| {
+        let sql = "SELECT 1 FROM diffs WHERE ?1 IN (before_backup_id, after_backup_id) AND status IN ('queued', 'running')";
+        Ok(query::first(db, sql, &[text(backup)], |_| Ok(()))?.is_some())
+    })
+    .await
+}
+
+/// A comparison starts, for the first time or again: what was found before is forgotten.
+/// Errors with `Conflict` when it is completed.
+pub async fn mark_running(db: &Db, id: DiffId, at: Moment) -> Result<()> {
+    db.write("starting the comparison", move |db| {
+        let changed = db.execute(
+            "UPDATE diffs SET status = 'running', started_at = ?2, finished_at = NULL, error = NULL, report_size = 0, summary = NULL
+             WHERE id = ?1 AND status <> 'completed'",
+            params![id.to_string(), at.0],
+        )?;
+        if changed == 0 { Err(not_open(id).into()) } else { Ok(()) }
+    })
+    .await
+}
+
+/// What a running comparison has found so far. Of one that is not running any more nothing is changed.
+pub async fn save_progress(db: &Db, id: DiffId, summary: &DiffSummary) -> Result<()> {
+    let summary = row::to_json(summary)?;
+    db.write("recording what the comparison found", move |db| {
+        db.execute("UPDATE diffs SET summary = ?2 WHERE id = ?1 AND status = 'running'", params![id.to_string(), summary])?;
+        Ok(())
+    })
+    .await
+}
+
+/// Records the whole success of a running comparison. Errors with `Conflict` when it is not running any more.
+pub async fn complete(db: &Db, id: DiffId, summary: &DiffSummary, report_size: u64, at: Moment) -> Result<()> {
+    let summary = row::to_json(summary)?;
+    db.write("completing the comparison", move |db| {
+        let changed = db.execute(
+            "UPDATE diffs SET status = 'completed', summary = ?2, report_size = ?3, finished_at = ?4, error = NULL
+             WHERE id = ?1 AND status = 'running'",
+            params![id.to_string(), summary, row::to_count(report_size)?, at.0],
+        )?;
+        if changed == 0 { Err(not_open(id).into()) } else { Ok(()) }
+    })
+    .await
+}
+
+/// Records that a comparison ended without success; its report is gone. False when it had completed: that stays so.
+pub async fn finish(db: &Db, id: DiffId, status: DiffStatus, error: Option<&str>, at: Moment) -> Result<bool> {
+    let error = error.map(str::to_owned);
+    db.write("ending the comparison", move |db| {
+        let changed = db.execute(
+            "UPDATE diffs SET status = ?2, error = ?3, finished_at = ?4, report_size = 0, summary = NULL
+             WHERE id = ?1 AND status <> 'completed'",
+            params![id.to_string(), status.as_str(), error, at.0],
+        )?;
+        Ok(changed > 0)
+    })
+    .await
+}
+
+/// A comparison that did not complete waits for a new job. Errors with `Conflict` when it is queued, runs, is completed or was
+/// deleted.
+pub async fn mark_queued(db: &Db, id: DiffId, job: JobId) -> Result<()> {
+    db.write("queueing the comparison", move |db| {
+        let changed = db.execute(
+            "UPDATE diffs SET status = 'queued', job_id = ?2, finished_at = NULL, error = NULL
+             WHERE id = ?1 AND status IN ('failed', 'cancelled', 'interrupted')",
+            params![id.to_string(), job.to_string()],
+        )?;
+        if changed == 0 {
+            return Err(Error::conflict(format!("comparison {id} was deleted, or is queued, running or completed")).into());
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Forgets a comparison; its report is removed after this.
+pub async fn delete(db: &Db, organization: OrganizationId, id: DiffId) -> Result<()> {
+    db.write("removing the comparison", move |db| {
+        let removed =
+            db.execute("DELETE FROM diffs WHERE organization_id = ?1 AND id = ?2", params![organization.to_string(), id.to_string()])?;
+        if removed == 0 { Err(missing(id).into()) } else { Ok(()) }
+    })
+    .await
+}
+
+fn backup_of(side: SideRef) -> Option<String> {
+    if let SideRef::BackupId(id) = side { Some(id.to_string()) } else { None }
+}
+
+fn database_of(side: SideRef) -> Option<String> {
+    if let SideRef::DatabaseId(id) = side { Some(id.to_string()) } else { None }
+}
+
+fn side(row: &Row<'_>, backup: &str, database: &str) -> Outcome<SideRef> {
+    match row::parsed_if_set(row, backup)? {
+        Some(id) => Ok(SideRef::BackupId(id)),
+        None => Ok(SideRef::DatabaseId(row::parsed(row, database)?)),
+    }
+}
+
+fn missing(id: DiffId) -> Error {
+    Error::not_found(format_args!("comparison {id}"))
+}
+
+fn not_open(id: DiffId) -> Error {
+    Error::conflict(format!("comparison {id} is not waiting or running any more"))
+}
+
+fn read(row: &Row<'_>) -> Outcome<Diff> {
+    Ok(Diff {
+        id: row::parsed(row, "id")?,
+        database_id: row::parsed_if_set(row, "database_id")?,
+        database_name: row::plain(row, "database_name")?,
+        engine: row::plain(row, "engine")?,
+        before: side(row, "before_backup_id", "before_database_id")?,
+        after: side(row, "after_backup_id", "after_database_id")?,
+        before_label: row::plain(row, "before_label")?,
+        after_label: row::plain(row, "after_label")?,
+        options: row::json(row, "options")?,
+        status: row::parsed(row, "status")?,
+        job_id: row::parsed_if_set(row, "job_id")?,
+        created_at: row::moment(row, "created_at")?,
+        started_at: row::moment_if_set(row, "started_at")?,
+        finished_at: row::moment_if_set(row, "finished_at")?,
+        error: row::plain(row, "error")?,
+        report_size: row::count(row, "report_size")?,
+        summary: row::json_if_set(row, "summary")?,
+    })
+}

@@ -1,0 +1,3 @@
+//! Comparisons: asked for, watched, read, made use of.
+
+pub mod api;
