@@ -10,7 +10,7 @@ mod key;
 mod row;
 mod schema;
 mod stream;
-mod varint;
+pub(crate) mod varint;
 
 pub use access::{FileKeys, KeyNote, Lock, ReadAt, Unlock};
 pub use cursor::{RowCursor, Subtree};

@@ -1,0 +1,322 @@
+//! Two ordered streams of rows walked side by side: what is equal is skipped, what differs is told.
+
+use std::cmp::Ordering;
+
+use super::{
+    bits::Bits,
+    bson,
+    fields::{Fields, ORDER},
+    pair::{RowSpec, Side},
+    values::Verdict,
+};
+use crate::{
+    error::{Error, Result},
+    snapshot::{ChangeKind, Layout, RowCursor, RowRef},
+};
+
+/// Rows between two calls of [`Watch::seen`].
+const PACE: u64 = 4096;
+
+/// One change as it is found.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangeRef<'a> {
+    pub kind: ChangeKind,
+    /// The same on both sides.
+    pub key: &'a [u8],
+    /// Values as each side's layout writes them. In a table without a key both may be there, with their counts.
+    pub before: Option<&'a [u8]>,
+    pub after: Option<&'a [u8]>,
+    /// Of a changed row: the columns, or fields of documents, that changed.
+    pub columns: &'a Bits,
+}
+
+/// Takes the changes of one table, in the order of their keys.
+pub trait ChangeSink {
+    fn change(&mut self, change: &ChangeRef<'_>) -> Result<()>;
+
+    /// A field of documents got the next place among the columns.
+    fn field(&mut self, _name: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Is called every few thousand rows: to tell the progress, to slow down, and to stop with an error.
+pub trait Watch {
+    fn seen(&mut self, tally: &Tally) -> Result<()>;
+}
+
+impl<F: FnMut(&Tally) -> Result<()>> Watch for F {
+    fn seen(&mut self, tally: &Tally) -> Result<()> {
+        self(tally)
+    }
+}
+
+/// What was found in one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub added: u64,
+    pub removed: u64,
+    pub changed: u64,
+    pub unchanged: u64,
+    /// Changed rows that the options hide.
+    pub hidden: u64,
+    /// Of the changed ones, those in which nothing but the order of fields differs.
+    pub order: u64,
+    /// Rows of both sides together, those skipped included.
+    pub rows: u64,
+    /// Of these, not read because their hashes are equal.
+    pub rows_skipped: u64,
+    pub leaves_skipped: u64,
+    /// Changed rows by column or field.
+    pub columns: Vec<u64>,
+    /// The fields of documents, by their places.
+    pub fields: Vec<String>,
+}
+
+/// A side that has no rows.
+pub struct NoRows;
+
+impl RowCursor for NoRows {
+    fn peek(&mut self) -> Result<Option<RowRef<'_>>> {
+        Ok(None)
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Compares the rows of one table. Where the spec asks for it, the rows of both cursors must have gone through
+/// [`RowSpec::rekey`] and be sorted. Errors of the cursors, the sink and the watch end it.
+pub fn compare_rows(
+    before: &mut dyn RowCursor,
+    after: &mut dyn RowCursor,
+    spec: &RowSpec,
+    out: &mut dyn ChangeSink,
+    watch: &mut dyn Watch,
+) -> Result<Tally> {
+    let mut merge = Merge::of(spec);
+    let mut due = PACE;
+    loop {
+        let steps = match skip_common(before, after, &mut merge.tally)? {
+            0 => merge.step(before, after, out)?,
+            skipped => skipped,
+        };
+        if steps == 0 {
+            break;
+        }
+        merge.tally.rows += steps;
+        if merge.tally.rows >= due {
+            due = merge.tally.rows + PACE;
+            watch.seen(&merge.tally)?;
+        }
+    }
+    watch.seen(&merge.tally)?;
+    Ok(merge.tally)
+}
+
+/// Goes past the largest subtree that both stand before. Returns the rows of both sides together, 0 where there is none.
+fn skip_common(before: &mut dyn RowCursor, after: &mut dyn RowCursor, tally: &mut Tally) -> Result<u64> {
+    let ours = before.subtrees()?;
+    if ours.is_empty() {
+        return Ok(0);
+    }
+    let theirs = after.subtrees()?;
+    let common =
+        ours.iter().enumerate().rev().find_map(|(at, tree)| Some((at, theirs.iter().position(|other| other.id == tree.id)?, *tree)));
+    let Some((at, other, tree)) = common.filter(|(.., tree)| tree.rows > 0) else { return Ok(0) };
+    before.skip(at)?;
+    after.skip(other)?;
+    tally.unchanged += tree.rows;
+    tally.rows_skipped += 2 * tree.rows;
+    tally.leaves_skipped += 2 * tree.leaves;
+    Ok(2 * tree.rows)
+}
+
+struct Merge<'s> {
+    spec: &'s RowSpec,
+    tally: Tally,
+    /// Columns of the row in hand that changed.
+    changed: Bits,
+    none: Bits,
+    fields: Fields,
+    /// Where the cells of the row in hand begin and end, on each side.
+    cells: [Vec<Option<(usize, usize)>>; 2],
+}
+
+impl<'s> Merge<'s> {
+    fn of(spec: &'s RowSpec) -> Self {
+        let name = spec.after.as_ref().or(spec.before.as_ref()).map(|side| side.table.name.clone());
+        let name = name.unwrap_or_else(|| crate::snapshot::TableName::new(None, ""));
+        let columns = if spec.documents { Vec::new() } else { vec![0; spec.columns.len()] };
+        Self {
+            spec,
+            tally: Tally { columns, ..Tally::default() },
+            changed: Bits::default(),
+            none: Bits::default(),
+            fields: Fields::new(&name, &spec.ignored),
+            cells: Default::default(),
+        }
+    }
+
+    /// Goes past the next row of one side, or of both where their keys are equal. Returns how many, 0 at the end.
+    #[inline]
+    fn step(&mut self, before: &mut dyn RowCursor, after: &mut dyn RowCursor, out: &mut dyn ChangeSink) -> Result<u64> {
+        let (one, other) = (before.peek()?, after.peek()?);
+        let order = match (&one, &other) {
+            (None, None) => return Ok(0),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => one.key.cmp(other.key),
+        };
+        match (order, one, other) {
+            (Ordering::Less, Some(row), _) => {
+                self.tally.removed += self.count(&self.spec.before, row.value)?;
+                out.change(&ChangeRef {
+                    kind: ChangeKind::Removed,
+                    key: row.key,
+                    before: Some(row.value),
+                    after: None,
+                    columns: &self.none,
+                })?;
+                before.advance()?;
+                return Ok(1);
+            }
+            (Ordering::Greater, _, Some(row)) => {
+                self.tally.added += self.count(&self.spec.after, row.value)?;
+                out.change(&ChangeRef {
+                    kind: ChangeKind::Added,
+                    key: row.key,
+                    before: None,
+                    after: Some(row.value),
+                    columns: &self.none,
+                })?;
+                after.advance()?;
+                return Ok(1);
+            }
+            (_, Some(one), Some(other)) => self.pair(one, other, out)?,
+            _ => {}
+        }
+        before.advance()?;
+        after.advance()?;
+        Ok(2)
+    }
+
+    fn count(&self, side: &Option<Side>, value: &[u8]) -> Result<u64> {
+        match side {
+            Some(side) if self.spec.multiset => Ok(side.layout.count(value)?.0),
+            _ => Ok(1),
+        }
+    }
+
+    /// Rows of both sides under one key.
+    #[inline]
+    fn pair(&mut self, one: RowRef<'_>, other: RowRef<'_>, out: &mut dyn ChangeSink) -> Result<()> {
+        if self.spec.same_values && one.value == other.value {
+            self.tally.unchanged += if self.spec.multiset { self.count(&self.spec.before, one.value)? } else { 1 };
+            return Ok(());
+        }
+        if self.spec.multiset {
+            return self.counts(one, other, out);
+        }
+        let verdict = self.columns(one.value, other.value, out)?;
+        match verdict {
+            Verdict::Equal => self.tally.unchanged += 1,
+            Verdict::Hidden => self.tally.hidden += 1,
+            Verdict::Order | Verdict::Different => {
+                self.tally.changed += 1;
+                self.tally.order += u64::from(verdict == Verdict::Order);
+                for at in self.changed.iter() {
+                    if self.tally.columns.len() <= at {
+                        self.tally.columns.resize(at + 1, 0);
+                    }
+                    self.tally.columns[at] += 1;
+                }
+                let (before, after) = (Some(one.value), Some(other.value));
+                out.change(&ChangeRef { kind: ChangeKind::Changed, key: one.key, before, after, columns: &self.changed })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same row, perhaps not as often.
+    fn counts(&mut self, one: RowRef<'_>, other: RowRef<'_>, out: &mut dyn ChangeSink) -> Result<()> {
+        let (before, after) = (self.count(&self.spec.before, one.value)?, self.count(&self.spec.after, other.value)?);
+        self.tally.unchanged += before.min(after);
+        let kind = match after.cmp(&before) {
+            Ordering::Equal => return Ok(()),
+            Ordering::Greater => ChangeKind::Added,
+            Ordering::Less => ChangeKind::Removed,
+        };
+        self.tally.added += after.saturating_sub(before);
+        self.tally.removed += before.saturating_sub(after);
+        out.change(&ChangeRef { kind, key: one.key, before: Some(one.value), after: Some(other.value), columns: &self.none })
+    }
+
+    /// Compares two values column by column; `changed` then holds those that changed.
+    fn columns(&mut self, before: &[u8], after: &[u8], out: &mut dyn ChangeSink) -> Result<Verdict> {
+        self.changed.clear();
+        let (Some(ours), Some(theirs)) = (&self.spec.before, &self.spec.after) else {
+            return Err(Error::internal("a table that only one side has was compared with itself"));
+        };
+        let (before, after) = (ours.layout.count(before)?.1, theirs.layout.count(after)?.1);
+        if self.spec.documents {
+            let (one, other) = (ours.layout.values(before)?.next()?, theirs.layout.values(after)?.next()?);
+            return self.documents(one.unwrap_or_default(), other.unwrap_or_default(), out);
+        }
+        read_cells(&ours.layout, before, &mut self.cells[0])?;
+        read_cells(&theirs.layout, after, &mut self.cells[1])?;
+        let mut worst = Verdict::Equal;
+        for (one, other, at) in &self.spec.compared {
+            let column = &self.spec.columns[*at];
+            let cell = |side: usize, value, bytes| -> Option<&[u8]> {
+                let (from, to) = self.cells[side][value]?;
+                <[u8]>::get(bytes, from..to)
+            };
+            let (one, other) = (cell(0, *one, before), cell(1, *other, after));
+            let verdict = column.comparison.map_or(Verdict::Equal, |comparison| comparison.cells(&self.spec.rules, one, other));
+            let verdict = if column.ignored { verdict.min(Verdict::Hidden) } else { verdict };
+            if verdict.counts() {
+                self.changed.set(*at);
+            }
+            worst = worst.max(verdict);
+        }
+        Ok(worst)
+    }
+
+    fn documents(&mut self, before: &[u8], after: &[u8], out: &mut dyn ChangeSink) -> Result<Verdict> {
+        let known = self.fields.names().len();
+        let (fields, changed) = (&mut self.fields, &mut self.changed);
+        let mut worst = Verdict::Equal;
+        let moved = bson::compare(&self.spec.rules, before, after, |name, verdict| {
+            let place = if verdict.counts() { fields.place(name) } else { None };
+            if let Some(place) = place {
+                changed.set(place);
+            }
+            worst = worst.max(if place.is_some() { verdict } else { Verdict::Hidden });
+        })?;
+        if moved && let Some(place) = fields.place(ORDER.as_bytes()) {
+            changed.set(place);
+            worst = worst.max(Verdict::Order);
+        }
+        for name in &self.fields.names()[known..] {
+            self.tally.fields.push(name.clone());
+            out.field(name)?;
+        }
+        Ok(worst)
+    }
+}
+
+/// Where each cell of a value stands in it.
+fn read_cells(layout: &Layout, value: &[u8], cells: &mut Vec<Option<(usize, usize)>>) -> Result<()> {
+    cells.clear();
+    let mut values = layout.values(value)?;
+    for _ in layout.value_columns() {
+        let cell = values.next()?.map(|cell| {
+            let from = cell.as_ptr().addr() - value.as_ptr().addr();
+            (from, from + cell.len())
+        });
+        cells.push(cell);
+    }
+    Ok(())
+}
