@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     domain::{
         artifact::ArtifactKind,
-        backup::{BackupOptions, BackupType},
+        backup::{BackupOptions, BackupType, SnapshotOptions},
         compression::Compression,
         fields::validate,
         ids::{BackupId, StoreId},
@@ -72,6 +72,7 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
         multi_thread: args.multi_thread,
         encrypt: !args.no_encrypt,
         artifacts: args.artifacts,
+        snapshot: SnapshotOptions::default(),
         engine: engine_options,
     };
     let keys = input::key_ring(&config).await?;

@@ -1,5 +1,7 @@
 //! A backup: one execution for one database.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -7,6 +9,7 @@ use super::{
     artifact::{Artifact, ArtifactKind, TableCount},
     compression::Compression,
     ids::{BackupId, DatabaseId, JobId, StoreId},
+    pattern,
     time::Moment,
 };
 
@@ -96,8 +99,9 @@ pub struct BackupOptions {
     /// Use a second thread to compress.
     pub multi_thread: bool,
     pub encrypt: bool,
-    /// Which artifacts to make.
+    /// Which artifacts to make: `dump`, `snapshot` or both.
     pub artifacts: Vec<ArtifactKind>,
+    pub snapshot: SnapshotOptions,
     /// The engine's own dump options, see its `dump_options`.
     #[schema(value_type = Object)]
     pub engine: Map<String, Value>,
@@ -110,8 +114,27 @@ impl Default for BackupOptions {
             multi_thread: false,
             encrypt: true,
             artifacts: vec![ArtifactKind::Dump],
+            snapshot: SnapshotOptions::default(),
             engine: Map::new(),
         }
+    }
+}
+
+/// What a snapshot keeps. `{}` is valid and keeps every row.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SnapshotOptions {
+    /// Shares of rows to keep, 0 to 1, of tables by their name or pattern (`events`, `audit.*`): the same rows every time,
+    /// chosen by their key. Such a snapshot is for looking and comparing: it is never restored.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sample: BTreeMap<String, f64>,
+}
+
+impl SnapshotOptions {
+    /// The share of a table's rows to keep; `None` means all. Of several patterns that take it, the smallest share counts.
+    pub fn share(&self, label: &str, name: &str) -> Option<f64> {
+        let taking = self.sample.iter().filter(|(pattern, _)| pattern::matches(pattern, label) || pattern::matches(pattern, name));
+        taking.map(|(_, share)| *share).filter(|share| *share < 1.0).min_by(f64::total_cmp)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod artifact;
 pub mod backup;
+pub mod browse;
 pub mod compression;
 pub mod database;
 pub mod diff;
@@ -15,6 +16,7 @@ pub mod job;
 pub mod manifest;
 pub mod naming;
 pub mod page;
+pub mod pattern;
 pub mod permissions;
 pub mod restore;
 pub mod run;

@@ -59,16 +59,26 @@ text_enum! {
     }
 }
 
-/// What to do with a row that is not as it was expected to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnConflict {
-    /// Nothing is changed at all, and the conflicts are told.
-    Stop,
-    /// The row stays as it is, and is told.
-    Skip,
-    /// The row is made what the change says, whatever it was.
-    Overwrite,
+text_enum! {
+    /// Which artifact of a backup is restored.
+    RestoreSource {
+        /// By the engine's own tools.
+        Dump = "dump",
+        /// Table by table, from the rows of the snapshot.
+        Snapshot = "snapshot",
+    }
+}
+
+text_enum! {
+    /// What to do with a row that is not as it was expected to be.
+    OnConflict {
+        /// Nothing is changed at all, and the conflicts are told.
+        Stop = "stop",
+        /// The row stays as it is, and is told.
+        Skip = "skip",
+        /// The row is made what the change says, whatever it was.
+        Overwrite = "overwrite",
+    }
 }
 
 /// Rows of a comparison that are written into a database.
@@ -120,6 +130,12 @@ pub struct RestorePlan {
     /// Replace the whole database (mode `drop`, content `all`) even with a backup that holds only a part of it. What the
     /// backup left out is then gone.
     pub accept_partial: bool,
+    /// Which artifact of the backup; `None` means the dump where there is one, else the snapshot.
+    pub source: Option<RestoreSource>,
+    /// From a snapshot into an existing database: what becomes of rows that are there already and differ.
+    pub on_conflict: OnConflict,
+    /// From a snapshot: everything is tried and told, nothing is kept.
+    pub dry_run: bool,
     /// End other sessions on the target where they would block it.
     pub end_connections: bool,
     /// The engine's own restore options, see its `restore_options`.
@@ -139,6 +155,9 @@ impl Default for RestorePlan {
             target_name: None,
             safety_backup: false,
             accept_partial: false,
+            source: None,
+            on_conflict: OnConflict::Stop,
+            dry_run: false,
             end_connections: false,
             engine: Map::new(),
             rows: None,

@@ -39,6 +39,7 @@ pub mod queue;
 pub mod rebuild;
 pub mod restore;
 pub mod secrets;
+pub mod snapshots;
 pub mod stores;
 pub mod system;
 pub mod transfer;

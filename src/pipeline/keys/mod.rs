@@ -27,7 +27,7 @@ pub const KDF_NAME: &str = "PBKDF2-HMAC-SHA256";
 pub const MAC_NAME: &str = "HMAC-SHA256";
 
 /// A key of AES-256 or HMAC-SHA256; wiped when dropped.
-pub(super) type Subkey = Zeroizing<[u8; 32]>;
+pub type Subkey = Zeroizing<[u8; 32]>;
 
 /// How a master key is derived from the passphrase. It is public: headers and manifests carry it in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +125,16 @@ impl MasterKey {
     /// The key of one encrypted file: bound to its salt and to every byte before its first chunk.
     pub(super) fn file_key(&self, file_salt: &[u8; 32], preamble: &[u8]) -> Subkey {
         expand(&self.secret, Some(file_salt), &[b"dbsnap/v1/file", &Sha256::digest(preamble)])
+    }
+
+    /// The key that a snapshot's blocks are sealed with: bound to the file's salt and to every byte before its first block.
+    pub fn snapshot_key(&self, file_salt: &[u8; 32], preamble: &[u8]) -> Subkey {
+        expand(&self.secret, Some(file_salt), &[b"dbsnap/v1/snapshot", &Sha256::digest(preamble)])
+    }
+
+    /// The key of the hashes of leaves: the same for every snapshot under this master key, so that their leaves compare.
+    pub fn leaf_key(&self) -> Subkey {
+        expand(&self.secret, None, &[b"dbsnap/v1/leaf"])
     }
 
     fn text_key(&self) -> Subkey {

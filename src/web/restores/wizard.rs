@@ -17,7 +17,7 @@ use crate::{
         ids::{BackupId, DatabaseId, UploadId},
         page::{Page, PageRequest},
         permissions::Permission,
-        restore::{RestoreContent, RestoreMode, RestorePlan},
+        restore::{OnConflict, RestoreContent, RestoreMode, RestorePlan},
         time::Moment,
     },
     engines::{self, EngineInfo},
@@ -277,6 +277,9 @@ fn read_plan(engine: &EngineInfo, form: &Form) -> Result<RestorePlan> {
         safety_backup: form.has("safetyBackup"),
         accept_partial: form.has("acceptPartial"),
         end_connections: form.has("endConnections"),
+        source: form.parse("source")?,
+        on_conflict: form.parse("onConflict")?.unwrap_or(OnConflict::Stop),
+        dry_run: form.has("dryRun"),
         engine: forms::read(OPTIONS, engine.restore_options, form),
         rows: None,
     })

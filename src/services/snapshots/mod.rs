@@ -1,0 +1,3 @@
+//! Snapshots in the product: made with backups, opened where they are stored, looked at, restored from.
+
+pub mod keys;
