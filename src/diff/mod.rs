@@ -4,6 +4,7 @@
 
 mod bits;
 mod bson;
+pub mod document;
 mod fields;
 mod json;
 mod merge;

@@ -4,17 +4,24 @@
 //! from a [`RowSender`], bytes go to and come from whoever calls. docs/format.md specifies every byte.
 
 mod access;
+mod bson;
+mod bson_text;
 mod cursor;
 mod document;
 mod key;
+mod number;
 mod row;
 mod schema;
 mod stream;
 pub(crate) mod varint;
 
 pub use access::{FileKeys, KeyNote, Lock, ReadAt, Unlock};
+pub use bson::{BsonField, BsonFields, BsonValue, Damaged, bson_fields, kind as bson_kind};
+pub use bson_text::{bson_text, number_text, quote as json_quote, write_id, write_value};
 pub use cursor::{RowCursor, Subtree};
+pub use document::{document_id_json, document_id_text, document_key, id_of};
 pub use key::{Part, encode_part, parts, push_integer, push_text};
+pub use number::{Decimal, decimal};
 pub use row::{Cell, ChangeKind, Layout, Row, RowBatch, RowChange, RowRef};
 pub use schema::{Class, Column, Key, Object, ObjectKind, Schema, Table, TableName};
 pub use stream::{RowReceiver, RowSender, rows};

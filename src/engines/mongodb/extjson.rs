@@ -5,17 +5,20 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use mongodb::bson::{
-    Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, oid::ObjectId, spec::BinarySubtype,
+    Binary, Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, oid::ObjectId, spec::BinarySubtype,
 };
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
 
+use crate::snapshot::bson_text;
+
 /// A document as text.
 pub fn write(document: &Document) -> String {
     let mut out = String::new();
-    write_document(document, &mut out);
+    // Only a name that holds a zero has no BSON, and no server takes one.
+    bson_text(&document.to_vec().unwrap_or_default(), &mut out);
     out
 }
 
@@ -25,108 +28,6 @@ pub fn read(text: &str) -> Result<Document, String> {
         Json::Object(fields) => document(fields),
         _ => Err("it is no JSON object".to_owned()),
     }
-}
-
-fn quote(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
-}
-
-fn write_document(document: &Document, out: &mut String) {
-    out.push('{');
-    for (at, (key, value)) in document.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        quote(key, out);
-        out.push(':');
-        write_value(value, out);
-    }
-    out.push('}');
-}
-
-fn write_value(value: &Bson, out: &mut String) {
-    let mut tagged = |tag: &str, text: &str| {
-        out.push_str("{\"");
-        out.push_str(tag);
-        out.push_str("\":");
-        quote(text, out);
-        out.push('}');
-    };
-    match value {
-        Bson::Double(number) => tagged("$numberDouble", &double(*number)),
-        Bson::Int32(number) => tagged("$numberInt", &number.to_string()),
-        Bson::Int64(number) => tagged("$numberLong", &number.to_string()),
-        Bson::Decimal128(number) => tagged("$numberDecimal", &number.to_string()),
-        Bson::ObjectId(id) => tagged("$oid", &id.to_hex()),
-        Bson::Symbol(text) => tagged("$symbol", text),
-        Bson::JavaScriptCode(code) => tagged("$code", code),
-        Bson::String(text) => quote(text, out),
-        Bson::Boolean(yes) => out.push_str(if *yes { "true" } else { "false" }),
-        Bson::Null => out.push_str("null"),
-        Bson::Undefined => out.push_str(r#"{"$undefined":true}"#),
-        Bson::MinKey => out.push_str(r#"{"$minKey":1}"#),
-        Bson::MaxKey => out.push_str(r#"{"$maxKey":1}"#),
-        Bson::Document(document) => write_document(document, out),
-        Bson::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                write_value(item, out);
-            }
-            out.push(']');
-        }
-        Bson::DateTime(moment) => out.push_str(&format!(r#"{{"$date":{{"$numberLong":"{}"}}}}"#, moment.timestamp_millis())),
-        Bson::Timestamp(Timestamp { time, increment }) => {
-            out.push_str(&format!(r#"{{"$timestamp":{{"t":{time},"i":{increment}}}}}"#));
-        }
-        Bson::Binary(Binary { subtype, bytes }) => {
-            let (bytes, subtype) = (BASE64.encode(bytes), u8::from(*subtype));
-            out.push_str(&format!(r#"{{"$binary":{{"base64":"{bytes}","subType":"{subtype:02x}"}}}}"#));
-        }
-        Bson::RegularExpression(Regex { pattern, options }) => {
-            out.push_str(r#"{"$regularExpression":{"pattern":"#);
-            quote(pattern.as_str(), out);
-            out.push_str(r#","options":"#);
-            quote(options.as_str(), out);
-            out.push_str("}}");
-        }
-        Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code, scope }) => {
-            out.push_str(r#"{"$code":"#);
-            quote(code, out);
-            out.push_str(r#","$scope":"#);
-            write_document(scope, out);
-            out.push('}');
-        }
-        Bson::DbPointer(pointer) => {
-            let (namespace, id) = pointer_parts(pointer);
-            out.push_str(r#"{"$dbPointer":{"$ref":"#);
-            quote(&namespace, out);
-            out.push_str(&format!(r#","$id":{{"$oid":"{id}"}}}}}}"#));
-        }
-    }
-}
-
-/// As the shortest text that reads back as the same number.
-fn double(number: f64) -> String {
-    match number {
-        _ if number.is_nan() => "NaN".to_owned(),
-        _ if number.is_infinite() => if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),
-        _ if number.fract() == 0.0 && number.abs() < 1e16 => format!("{number:.1}"),
-        _ => format!("{number:?}"),
-    }
-}
-
-/// Namespace and id, which the driver's type keeps to itself, from its bytes.
-fn pointer_parts(pointer: &DbPointer) -> (String, String) {
-    let mut alone = Document::new();
-    alone.insert("", Bson::DbPointer(pointer.clone()));
-    let bytes = alone.to_vec().unwrap_or_default();
-    // Length (4), type (1), empty key (1), length of the text (4), the text and its zero, the id (12), a zero.
-    let text = bytes.get(10..bytes.len().saturating_sub(14)).unwrap_or_default();
-    let id = bytes.get(bytes.len().saturating_sub(13)..bytes.len().saturating_sub(1)).unwrap_or_default();
-    (String::from_utf8_lossy(text).into_owned(), hex::encode(id))
 }
 
 fn pointer(namespace: &str, id: ObjectId) -> Result<Bson, String> {
