@@ -11,6 +11,12 @@ pub fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// Bytes that [`put`] appends.
+#[inline]
+pub fn length(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Reads a number at the start of `bytes`; returns it and what follows. Errors when it is cut or longer than 64 bits.
 #[inline]
 pub fn take(bytes: &[u8]) -> Result<(u64, &[u8])> {
@@ -52,6 +58,7 @@ mod tests {
             let mut out = Vec::new();
             put(&mut out, number);
             assert_eq!(take(&out).unwrap(), (number, &[][..]));
+            assert_eq!(length(number), out.len());
             assert!(take(&out[..out.len() - 1]).is_err());
         }
         assert!(take(&[0xff; 11]).is_err() && take(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).is_err());

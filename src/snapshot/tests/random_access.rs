@@ -1,0 +1,98 @@
+//! Rows by key, pages and ranges, against a map in memory.
+
+use super::*;
+
+fn name() -> TableName {
+    TableName::new(None, "t")
+}
+
+#[test]
+fn what_was_written_is_read_back_whatever_its_size() {
+    for rows in [some_rows(0, 1, 1), some_rows(1, 1, 2), some_rows(200, 30, 3), some_rows(30_000, 100, 4), some_rows(5, 400_000, 5)] {
+        let keys = TestKeys(1);
+        for lock in [None, Some(lock(&keys))] {
+            let encrypted = lock.is_some();
+            let (bytes, entry) = write(&keyed("t"), &rows, lock, None);
+            let snapshot = Snapshot::open(Arc::new(Bytes::from(bytes)), Some(&keys)).unwrap();
+            assert_eq!(snapshot.hash_key_id(), encrypted.then_some("00000001"));
+            assert_eq!(snapshot.facts(), &facts());
+            assert_eq!(snapshot.tables(), [entry.clone()]);
+            assert_eq!((entry.rows, entry.distinct, entry.seen), (rows.len() as u64, rows.len() as u64, rows.len() as u64));
+            assert_eq!(snapshot.table(&name()), Some(&keyed("t")));
+            assert!(rest(&mut snapshot.cursor(&name(), None, None).unwrap()) == rows);
+            let leaves: Vec<_> = snapshot.leaves(&name()).unwrap().map(|leaf| leaf.unwrap()).collect();
+            assert_eq!(leaves.len() as u64, entry.leaves);
+            assert_eq!(leaves.iter().map(|leaf| leaf.rows).sum::<u64>(), entry.rows);
+            for leaf in leaves {
+                let range = snapshot.cursor(&name(), leaf.after.as_deref(), Some(&leaf.to));
+                assert_eq!(rest(&mut range.unwrap()).len() as u64, leaf.rows);
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_ranges_and_single_rows_are_those_of_a_map() {
+    let rows = some_rows(20_000, 200, 6);
+    let list: Vec<_> = rows.iter().collect();
+    let snapshot = open(&write(&keyed("t"), &rows, None, None).0).unwrap();
+    let mut random = Random(9);
+    for _ in 0..300 {
+        let offset = random.below(20_500) as usize;
+        let page = snapshot.page(&name(), offset as u64, 50).unwrap();
+        let expected: Vec<_> = list.iter().skip(offset).take(50).map(|(key, value)| RowRef { key, value }).collect();
+        assert_eq!(page.iter().map(|row| row.unwrap()).collect::<Vec<_>>(), expected);
+
+        let mut key = Vec::new();
+        push_integer(&mut key, i128::from(random.below(150_000)) - 2000);
+        let found = snapshot.get(&name(), &key).unwrap();
+        assert_eq!(found.map(|(_, value)| value.to_vec()).as_ref(), rows.get(&key));
+
+        let mut to = Vec::new();
+        push_integer(&mut to, i128::from(random.below(150_000)) - 2000);
+        if key < to {
+            let range = rest(&mut snapshot.cursor(&name(), Some(&key), Some(&to)).unwrap());
+            let bounds = (std::ops::Bound::Excluded(key.clone()), std::ops::Bound::Included(to.clone()));
+            assert!(range.iter().eq(rows.range::<Vec<u8>, _>(bounds)));
+        }
+    }
+}
+
+#[test]
+fn subtrees_can_be_passed_from_wherever_one_begins() {
+    // Long keys make small nodes, and so a deep tree.
+    let long = |(mut key, value): (Vec<u8>, Vec<u8>)| {
+        key.extend([0x20; 1500]);
+        (key, value)
+    };
+    let rows: Rows = some_rows(8_000, 2000, 7).into_iter().map(long).collect();
+    let snapshot = open(&write(&keyed("t"), &rows, None, None).0).unwrap();
+    let mut random = Random(11);
+    let mut deepest = 0;
+    for _ in 0..40 {
+        let mut cursor = snapshot.cursor(&name(), None, None).unwrap();
+        let mut seen = 0;
+        loop {
+            let subtrees = cursor.subtrees().unwrap().to_vec();
+            deepest = deepest.max(subtrees.len());
+            assert!(subtrees.windows(2).all(|pair| pair[0].rows <= pair[1].rows));
+            if !subtrees.is_empty() && random.below(3) > 0 {
+                let chosen = random.below(subtrees.len() as u64).min(random.below(3)) as usize;
+                seen += subtrees[chosen].rows;
+                cursor.skip(chosen).unwrap();
+                continue;
+            }
+            if cursor.peek().unwrap().is_none() {
+                break;
+            }
+            for _ in 0..1 + random.below(2000) {
+                if cursor.peek().unwrap().is_some() {
+                    cursor.advance().unwrap();
+                    seen += 1;
+                }
+            }
+        }
+        assert_eq!(seen, rows.len() as u64);
+    }
+    assert!(deepest >= 3, "the table has {deepest} levels");
+}
