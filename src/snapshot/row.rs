@@ -147,6 +147,19 @@ impl Layout {
         Ok(Row { cells, count })
     }
 
+    /// Proves that the row has the columns of this layout, without taking its values. Returns how often it is there.
+    pub(super) fn prove(&self, row: RowRef<'_>) -> Result<u64> {
+        let (count, rest) = self.count(row.value)?;
+        let mut values = self.values(rest)?;
+        for _ in &self.in_value {
+            values.next()?;
+        }
+        values.end()?;
+        let key =
+            if self.keyless { blake3::hash(rest).as_bytes()[..HASH] == *row.key } else { key::parts(row.key)?.len() == self.key.len() };
+        if key && count > 0 { Ok(count) } else { Err(damaged()) }
+    }
+
     /// How often the row is there, and the rest of its value: the bitmap and the cells.
     pub fn count<'a>(&self, value: &'a [u8]) -> Result<(u64, &'a [u8])> {
         if self.keyless { varint::take(value) } else { Ok((1, value)) }
@@ -209,10 +222,7 @@ pub struct RowBatch {
 
 impl RowBatch {
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
-        varint::put(&mut self.bytes, key.len() as u64);
-        self.bytes.extend_from_slice(key);
-        varint::put(&mut self.bytes, value.len() as u64);
-        self.bytes.extend_from_slice(value);
+        put_row(&mut self.bytes, key, value);
         self.rows += 1;
     }
 
@@ -241,6 +251,15 @@ impl RowBatch {
             Some(taken.map(|(row, _)| row))
         })
     }
+}
+
+/// Appends one row.
+#[inline]
+pub(super) fn put_row(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    varint::put(out, key.len() as u64);
+    out.extend_from_slice(key);
+    varint::put(out, value.len() as u64);
+    out.extend_from_slice(value);
 }
 
 /// Reads one row at the start of `bytes`; returns it and what follows.

@@ -10,6 +10,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::seal::Seal;
 pub use self::{
     head::Header,
     read::{Decoder, Reader},

@@ -2,6 +2,7 @@
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Tag};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::snapshot::access::FileKeys;
 
@@ -11,7 +12,7 @@ pub(super) const TAG: usize = 16;
 /// The next step for whoever has a damaged file.
 pub(super) const OTHER_COPY: &str = "copy the file again from where it is stored, or use another backup";
 
-pub(super) enum Seal {
+pub(in crate::snapshot) enum Seal {
     Encrypted(Box<Aes256Gcm>),
     /// SHA-256 of the preamble, which has the random salt of the file in it.
     Checked([u8; 32]),
@@ -24,6 +25,15 @@ impl Seal {
             Some(keys) => Self::Encrypted(Box::new(Aes256Gcm::new_from_slice(&keys.seal[..]).expect("a key of AES-256 has 32 bytes"))),
             None => Self::Checked(Sha256::digest(preamble).into()),
         }
+    }
+
+    /// Under a key that is nowhere else: for files that only this process reads.
+    pub fn temporary() -> Self {
+        Self::encrypted(&Zeroizing::new(rand::random()))
+    }
+
+    fn encrypted(key: &Zeroizing<[u8; 32]>) -> Self {
+        Self::Encrypted(Box::new(Aes256Gcm::new_from_slice(&key[..]).expect("a key of AES-256 has 32 bytes")))
     }
 
     /// Encrypts the block's bytes in place and appends its tag.

@@ -102,7 +102,10 @@ pub(super) fn some_rows(rows: u64, length: usize, seed: u64) -> Rows {
     let mut key = |at: u64| {
         let mut key = Vec::new();
         push_integer(&mut key, i128::from(at) * 7 - 1000);
-        let value = (0..random.below(2 * length as u64 + 1)).map(|_| random.below(256) as u8).collect();
+        let text: Vec<_> = (0..random.below(2 * length as u64 + 1)).map(|_| random.below(256) as u8).collect();
+        let mut value = vec![0];
+        varint::put(&mut value, text.len() as u64);
+        value.extend(text);
         (key, value)
     };
     (0..rows).map(&mut key).collect()

@@ -19,6 +19,13 @@ fn what_was_written_is_read_back_whatever_its_size() {
             assert_eq!(snapshot.tables(), [entry.clone()]);
             assert_eq!((entry.rows, entry.distinct, entry.seen), (rows.len() as u64, rows.len() as u64, rows.len() as u64));
             assert_eq!(snapshot.table(&name()), Some(&keyed("t")));
+            let mut read = 0;
+            let proven = snapshot.prove(&mut |bytes| {
+                read = bytes;
+                Ok(())
+            });
+            assert_eq!(proven.unwrap(), entry.rows);
+            assert!(read < snapshot.size() && (read > 0 || rows.is_empty()));
             assert!(rest(&mut snapshot.cursor(&name(), None, None).unwrap()) == rows);
             let leaves: Vec<_> = snapshot.leaves(&name()).unwrap().map(|leaf| leaf.unwrap()).collect();
             assert_eq!(leaves.len() as u64, entry.leaves);
