@@ -152,12 +152,100 @@
     if (field && !field.value) field.value = found.value;
   }));
 
+  // ---- comparisons: from change to change, rows that are chosen, menus that close ----
+  const changes = () => all("[data-change]");
+  const step = (by) => {
+    const rows = changes();
+    if (!rows.length) return;
+    const here = rows.findIndex((row) => row.contains(document.activeElement));
+    const next = here < 0 ? (by > 0 ? 0 : rows.length - 1) : here + by;
+    if (rows[next]) return toChange(rows[next]);
+    const page = document.querySelector(`.change-foot a[rel=${by > 0 ? "next" : "prev"}]`);
+    if (!page) return;
+    entering = by;
+    page.click();
+  };
+  // After a page was turned by keyboard, its first or last change is where the reader goes on.
+  let entering = 0;
+  const toChange = (row) => {
+    row.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  };
+  const typing = (element) => element.closest("input:not([type=checkbox]), select, textarea, [contenteditable], dialog");
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || !changes().length) return;
+    const by = { j: 1, k: -1 }[event.key];
+    if (by) step(by);
+    else if (event.key === "x") {
+      const row = changes().find((change) => change.contains(document.activeElement));
+      const box = row && row.querySelector("input[name=at]");
+      if (box) box.click();
+    } else return;
+    event.preventDefault();
+  });
+  const countChosen = () => {
+    const told = document.querySelector("[data-chosen-count]");
+    if (!told) return;
+    const boxes = all("input[name=at]"), every = document.querySelector("[data-all-rows]").checked;
+    const chosen = boxes.filter((box) => box.checked).length;
+    boxes.forEach((box) => { box.disabled = every; });
+    told.textContent = every ? "all chosen" : chosen ? `${chosen} chosen` : "none chosen";
+    told.closest("form").querySelector("button").disabled = !every && !chosen;
+    const page = document.querySelector("[data-choose-all]");
+    if (page) [page.checked, page.indeterminate, page.disabled] = [chosen === boxes.length, chosen > 0 && chosen < boxes.length, every];
+  };
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-choose-all]")) all("input[name=at]").forEach((box) => { box.checked = event.target.checked; });
+    if (event.target.matches("[data-choose-all], [data-all-rows], input[name=at]")) countChosen();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-step]");
+    if (button) step(Number(button.dataset.step));
+    all("details.menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") all("details.menu[open]").forEach((menu) => { menu.open = false; menu.querySelector("summary").focus(); });
+  });
+  let typed;
+  document.addEventListener("input", (event) => {
+    if (!event.target.matches("[data-live]")) return;
+    clearTimeout(typed);
+    typed = setTimeout(() => event.target.form.requestSubmit(), 250);
+  });
+  // A part that is drawn anew keeps where its reader was.
+  let places = {};
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target.id !== "diff") return;
+    const focused = document.activeElement;
+    places = {
+      tables: (document.querySelector(".tables > .table-names") || {}).scrollTop || 0,
+      field: focused && focused.matches("input[type=search]") ? [focused.name, focused.selectionStart] : null,
+    };
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    const tables = document.querySelector(".tables > .table-names");
+    if (tables && places.tables) tables.scrollTop = places.tables;
+    const field = places.field && document.querySelector(`#diff input[name="${places.field[0]}"]`);
+    if (field) {
+      field.focus({ preventScroll: true });
+      field.setSelectionRange(places.field[1], places.field[1]);
+    }
+    places = {};
+    countChosen();
+    if (entering) {
+      const rows = changes();
+      if (rows.length) toChange(rows[entering > 0 ? 0 : rows.length - 1]);
+      entering = 0;
+    }
+  });
+
   document.addEventListener("htmx:afterSettle", freshen);
   document.addEventListener("DOMContentLoaded", () => {
     freshen();
     showTheme();
     watchConfirmations();
     watchUploads();
+    countChosen();
     all(".log[data-follow]").forEach(toEnd);
   });
 })();

@@ -18,6 +18,12 @@ impl Figure for u64 {
     }
 }
 
+impl Figure for usize {
+    fn figure(&self) -> u64 {
+        *self as u64
+    }
+}
+
 impl<T: Figure> Figure for &T {
     fn figure(&self) -> u64 {
         (**self).figure()
@@ -67,6 +73,12 @@ pub fn at<M: Instant>(moment: M, values: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(format!(r#"<time datetime="{moment}" title="{}">{}</time>"#, long(moment, zone), short(moment, zone))))
 }
 
+/// The same as text alone, for where no element may stand.
+#[askama::filter_fn]
+pub fn plain_at<M: Instant>(moment: M, values: &dyn Values) -> Result<String> {
+    Ok(short(moment.instant(), get_value::<Tz>(values, "tz")?))
+}
+
 /// `12 minutes ago`; the script keeps it fresh, the title has the exact time.
 #[askama::filter_fn]
 pub fn ago<M: Instant>(moment: M, values: &dyn Values) -> Result<Safe<String>> {
@@ -82,6 +94,24 @@ pub fn clock<M: Instant>(moment: M, values: &dyn Values) -> Result<String> {
     let moment = moment.instant();
     let zone = get_value::<Tz>(values, "tz")?;
     Ok(moment.utc().with_timezone(zone).format("%H:%M:%S%.3f").to_string())
+}
+
+/// A value of a database as HTML: escaped, with what cannot be seen made visible, see [`super::visible`].
+#[askama::filter_fn]
+pub fn shown<T: Display>(text: T, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(super::visible::html(&text.to_string())))
+}
+
+/// A value of a database for an attribute, with what cannot be seen made visible.
+#[askama::filter_fn]
+pub fn named<T: Display>(text: T, _: &dyn Values) -> Result<String> {
+    Ok(super::visible::text(&text.to_string()))
+}
+
+/// `s` unless the number is 1.
+#[askama::filter_fn]
+pub fn s<N: Figure>(number: N, _: &dyn Values) -> Result<&'static str> {
+    Ok(if number.figure() == 1 { "" } else { "s" })
 }
 
 fn long(moment: Moment, zone: &Tz) -> String {
@@ -107,7 +137,7 @@ pub fn size_text(size: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
-fn grouped(digits: &str) -> String {
+pub fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {

@@ -46,6 +46,7 @@ const NAVIGATION: &[(&str, &str, &str, &str)] = &[
     ("", "Overview", "/", "overview"),
     ("", "Databases", "/databases", "database"),
     ("", "Backups", "/backups", "backup"),
+    ("", "Compare", "/compare", "compare"),
     ("", "Restores", "/restores", "restore"),
     ("Operate", "Jobs", "/jobs", "jobs"),
     ("", "Audit", "/audit", "audit"),
@@ -58,6 +59,7 @@ const NOTICES: &[(&str, &str)] = &[
     ("added", "The database was added. Make its first backup to be protected."),
     ("removed", "The database was removed. Its backups are kept."),
     ("deleted", "The backup and its files were deleted."),
+    ("diff-deleted", "The comparison was deleted."),
     ("verifying", "Verification has started; its result appears here."),
     ("cancelling", "Cancelling: it stops at the next safe point."),
     ("retried", "Queued again."),
@@ -75,8 +77,12 @@ impl Layout {
 
     pub fn nav(&self) -> Vec<NavItem> {
         let here = |href: &str| if href == "/" { self.path == "/" } else { self.path.starts_with(href) };
-        // The wizard's address is /restore/new.
-        let near = |href: &str| here(href) || (href == "/restores" && self.path.starts_with("/restore/"));
+        // The wizard's address is /restore/new, and that of a comparison begins with /diffs.
+        let near = |href: &str| {
+            here(href)
+                || (href == "/restores" && self.path.starts_with("/restore/"))
+                || (href == "/compare" && self.path.starts_with("/diffs/"))
+        };
         let item = |&(section, label, href, icon): &(_, _, &'static str, _)| NavItem { section, label, href, icon, here: near(href) };
         NAVIGATION.iter().filter(|entry| entry.2 != "/audit" || self.may_administer()).map(item).collect()
     }

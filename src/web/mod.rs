@@ -7,6 +7,7 @@ pub mod account;
 pub mod assets;
 pub mod audit;
 pub mod backups;
+pub mod compare;
 pub mod databases;
 mod diffs;
 pub mod disposition;
@@ -27,5 +28,6 @@ mod router;
 pub mod state;
 pub mod stores;
 pub mod system;
+mod visible;
 
 pub use router::{Entry, document as openapi, entries, router};

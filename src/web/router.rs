@@ -23,8 +23,8 @@ use utoipa_axum::{
 };
 
 use super::{
-    account, assets, audit, backups, databases, diffs, document as openapi_document, engines, error::Failure, events, jobs, middleware,
-    restores, stores, system,
+    account, assets, audit, backups, compare, databases, diffs, document as openapi_document, engines, error::Failure, events, jobs,
+    middleware, restores, stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -134,6 +134,14 @@ fn pages() -> Table {
         ("/backups/{id}/verify", vec![(Method::POST, post(backups::verify::submit))]),
         ("/backups/{id}/pin", vec![(Method::POST, post(backups::pin::submit))]),
         ("/backups/{id}/delete", vec![(Method::POST, post(backups::delete::submit))]),
+        ("/compare", vec![(Method::GET, get(compare::picker::page)), (Method::POST, post(compare::picker::submit))]),
+        ("/diffs/{id}", vec![(Method::GET, get(compare::show::page))]),
+        ("/diffs/{id}/value", vec![(Method::GET, get(compare::value::page))]),
+        ("/diffs/{id}/cancel", vec![(Method::POST, post(compare::end::cancel))]),
+        ("/diffs/{id}/delete", vec![(Method::POST, post(compare::end::delete))]),
+        ("/diffs/{id}/restore", vec![(Method::POST, post(compare::restore::plan))]),
+        ("/diffs/{id}/restore/check", vec![(Method::POST, post(compare::restore::check))]),
+        ("/diffs/{id}/restore/start", vec![(Method::POST, post(compare::restore::start))]),
         ("/restores", vec![(Method::GET, get(restores::list::page)), (Method::POST, post(restores::start::submit))]),
         ("/restores/{id}", vec![(Method::GET, get(restores::show::page))]),
         ("/restores/{id}/cancel", vec![(Method::POST, post(restores::cancel::submit))]),

@@ -58,6 +58,12 @@ pub struct LiveLog {
 }
 
 impl LiveLog {
+    /// Of a job that is over and said nothing.
+    #[cfg(test)]
+    pub fn over(here: &str) -> Self {
+        Self { lines: Vec::new(), running: None, here: here.to_owned(), after: 0, level: "" }
+    }
+
     /// Of `job`, as the page at `here` shows it; `over` when what the page is about has ended.
     pub async fn load(ctx: &Ctx, actor: &Actor, job: Option<JobId>, over: bool, here: String, level: Option<LogLevel>) -> Result<Self> {
         let (lines, running) = match job {

@@ -33,7 +33,6 @@ mod hostile;
 mod modes;
 mod options;
 mod round_trip;
-mod rows;
 mod scripts;
 mod swap;
 mod tls;

@@ -31,7 +31,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::observer::Seen;
 
-mod changes;
 mod dump;
 mod hostile;
 mod live;

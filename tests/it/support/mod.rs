@@ -8,7 +8,6 @@ pub mod mysql;
 pub mod observer;
 pub mod postgres;
 pub mod proxies;
-pub mod rows;
 pub mod served;
 pub mod ssh;
 pub mod tls;
