@@ -34,6 +34,17 @@ mod bracket {
 /// Ends an object or array: less than every bracket. Also ends a text inside one, where a zero is followed by [`ESCAPE`].
 const END: u8 = 0;
 const ESCAPE: u8 = 0xff;
+// The first byte of a number.
+const NAN: u8 = 1;
+const LOWEST: u8 = 2;
+const NEGATIVE: u8 = 3;
+const ZERO: u8 = 4;
+const POSITIVE: u8 = 5;
+const HIGHEST: u8 = 6;
+/// An exponent is written with this added.
+const BIAS: i32 = 0x4000;
+/// Ends the digits: less than every pair of them.
+const LAST: u8 = 1;
 /// Values inside one another; a server takes fewer.
 const DEEPEST: usize = 200;
 
@@ -84,6 +95,51 @@ pub fn id_of(document: &[u8]) -> Result<Option<BsonValue<'_>>, Damaged> {
         }
     }
     Ok(None)
+}
+
+/// A document with nothing but an `_id` of this key: for keys of ObjectIds, text, dates and whole numbers of 64 bits, whose
+/// values the key tells. A server is asked with it for what comes after a key.
+pub fn document_of_key(key: &[u8]) -> Option<Vec<u8>> {
+    let (bracket, rest) = key.split_first()?;
+    let (kind, value) = match *bracket {
+        bracket::OBJECT_ID if rest.len() == 12 => (kind::OBJECT_ID, rest.to_vec()),
+        bracket::STRING => {
+            std::str::from_utf8(rest).ok()?;
+            let length = i32::try_from(rest.len() + 1).ok()?;
+            (kind::STRING, [length.to_le_bytes().as_slice(), rest, &[0]].concat())
+        }
+        bracket::DATE => {
+            let millis = u64::from_be_bytes(rest.try_into().ok()?) ^ 1 << 63;
+            (kind::DATE, millis.to_le_bytes().to_vec())
+        }
+        bracket::NUMBER => (kind::INT64, whole(rest)?.to_le_bytes().to_vec()),
+        _ => return None,
+    };
+    let length = u32::try_from(4 + 1 + 4 + value.len() + 1).ok()?;
+    Some([length.to_le_bytes().as_slice(), &[kind], b"_id\0", &value, &[0]].concat())
+}
+
+/// Reads back what [`put_number`] wrote, where it is a whole number.
+fn whole(key: &[u8]) -> Option<i64> {
+    let (sign, rest) = key.split_first()?;
+    let negative = match *sign {
+        ZERO if rest.is_empty() => return Some(0),
+        POSITIVE => false,
+        NEGATIVE => true,
+        _ => return None,
+    };
+    let plain: Vec<u8> = rest.iter().map(|byte| if negative { !byte } else { *byte }).collect();
+    let (exponent, pairs) = plain.split_first_chunk::<2>()?;
+    let exponent = usize::try_from(i32::from(u16::from_be_bytes(*exponent)) - BIAS).ok().filter(|exponent| *exponent <= 19)?;
+    let (last, pairs) = pairs.split_last()?;
+    let mut digits = String::new();
+    for pair in pairs {
+        let pair = pair.checked_sub(LAST + 1).filter(|pair| *pair < 100 && *last == LAST)?;
+        digits.push_str(&format!("{pair:02}"));
+    }
+    let digits = digits.trim_end_matches('0');
+    let sign = if negative { "-" } else { "" };
+    if digits.len() > exponent { None } else { format!("{sign}{digits:0<exponent$}").parse().ok() }
 }
 
 fn bracket_of(kind: u8) -> u8 {
@@ -180,14 +236,6 @@ fn put_text(out: &mut Vec<u8>, text: &[u8], ended: bool) {
 /// NaN, -infinity, negative, zero, positive, infinity: one byte. Then, of finite numbers other than zero, the exponent in two
 /// bytes and the digits in pairs; of negative ones the complement.
 fn put_number(out: &mut Vec<u8>, value: BsonValue<'_>) -> Result<(), Damaged> {
-    const NAN: u8 = 1;
-    const LOWEST: u8 = 2;
-    const NEGATIVE: u8 = 3;
-    const ZERO: u8 = 4;
-    const POSITIVE: u8 = 5;
-    const HIGHEST: u8 = 6;
-    const BIAS: i32 = 0x4000;
-    const LAST: u8 = 1;
     let mut buffer = [0; LONGEST];
     let (negative, exponent, digits) = match number(value, &mut buffer).ok_or(Damaged)? {
         Number::Finite { negative, exponent, digits } if !digits.is_empty() => (negative, exponent, digits),
@@ -382,6 +430,31 @@ mod tests {
         assert_eq!((document_id_text(b""), document_id_json(b"")), (String::new(), "null".into()));
     }
 
+    #[test]
+    fn keys_tell_the_value_of_the_usual_ids() {
+        let usual: [Bson; 11] = [
+            ObjectId::from_bytes([7; 12]).into(),
+            "text \0 é".into(),
+            "".into(),
+            DateTime::from_millis(-5).into(),
+            0.into(),
+            (-120).into(),
+            1_000_000.into(),
+            i64::MAX.into(),
+            i64::MIN.into(),
+            decimal("12E+3"),
+            7.0.into(),
+        ];
+        for id in usual {
+            let expected = key(id.clone());
+            assert_eq!(document_key(&document_of_key(&expected).unwrap()), expected, "{id}");
+        }
+        for id in [1.5.into(), decimal("1E+40"), f64::NAN.into(), true.into(), Bson::MinKey, doc! { "a": 1 }.into()] {
+            assert_eq!(document_of_key(&key(id)), None);
+        }
+        assert_eq!(document_of_key(&[]), None);
+    }
+
     fn any_number() -> impl Strategy<Value = Bson> {
         prop_oneof![
             any::<i32>().prop_map(Bson::Int32),
@@ -436,6 +509,7 @@ mod tests {
 
         #[test]
         fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..200_usize, byte in any::<u8>()) {
+            document_of_key(&bytes);
             document_key(&bytes);
             document_id_text(&bytes);
             bson_text(&bytes, &mut String::new());

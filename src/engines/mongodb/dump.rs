@@ -1,5 +1,7 @@
 //! A dump: an archive of raw documents, read by cursors of one moment.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use mongodb::bson::Document;
 
@@ -14,6 +16,7 @@ use super::{
     roles,
     select::Selection,
     server::Facts,
+    source::{Moment, MongoSource},
 };
 use crate::{
     domain::{
@@ -30,9 +33,10 @@ use crate::{
 /// An open moment of one database, or of all.
 pub struct MongoDump {
     target: Target,
-    server: Server,
+    server: Arc<Server>,
     collections: Vec<Collection>,
     reading: Reading,
+    wanted: PointInTime,
     limits: Limits,
     schema_only: bool,
     users_and_roles: bool,
@@ -44,7 +48,7 @@ impl MongoDump {
     pub async fn open(target: Target, options: &Settings, run: &Run) -> Result<Self> {
         let selection = Selection::new(options, target.database.is_none())?;
         target.database.as_deref().map_or(Ok(()), catalogue::check_own)?;
-        let server = target.connect(Purpose::Read, run).await?;
+        let server = Arc::new(target.connect(Purpose::Read, run).await?);
         let databases = match &target.database {
             Some(database) => vec![database.clone()],
             None => catalogue::databases(&server, run).await?,
@@ -78,7 +82,32 @@ impl MongoDump {
             warnings: reading.warning.take().into_iter().collect(),
         };
         let version = facts.server_version.trim_start_matches("MongoDB ").to_owned();
-        Ok(Self { target, server, collections, reading, limits: Limits::of(options), schema_only, users_and_roles, version, facts })
+        Ok(Self { target, server, collections, reading, wanted, limits: Limits::of(options), schema_only, users_and_roles, version, facts })
+    }
+
+    /// Rows and definitions of the moment, without a dump.
+    pub async fn into_source(self, run: &Run) -> Result<MongoSource> {
+        MongoSource::open(self.moment(self.facts.warnings.clone()), run).await
+    }
+
+    /// True when each collection is read as it is when it is come to, and there is any.
+    fn reads_now(&self) -> bool {
+        self.reading.time.is_none() && !self.schema_only && self.collections.iter().any(|collection| collection.data().is_some())
+    }
+
+    fn moment(&self, warnings: Vec<String>) -> Moment {
+        Moment {
+            server: self.server.clone(),
+            reading: self.reading.clone(),
+            wanted: self.wanted,
+            limits: self.limits,
+            collections: self.collections.clone(),
+            qualified: self.target.database.is_none(),
+            schema_only: self.schema_only,
+            size: self.facts.size,
+            server_version: self.facts.server_version.clone(),
+            warnings,
+        }
     }
 
     async fn dump(&self, out: ByteSender, run: &Run) -> Result<u64> {
@@ -88,10 +117,10 @@ impl MongoDump {
             server_version: self.version.clone(),
             tool_version: concat!("dbsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        packer.put(Part::Raw([MAGIC.as_slice(), header.to_bson().as_bytes()].concat())).await?;
+        packer.part(Part::Raw([MAGIC.as_slice(), header.to_bson().as_bytes()].concat())).await?;
         let accounts = if self.users_and_roles { roles::sources(self.target.database.as_deref()) } else { Vec::new() };
         for (listing, _) in &accounts {
-            packer.put(Part::Raw(listing.to_bson().into_bytes())).await?;
+            packer.part(Part::Raw(listing.to_bson().into_bytes())).await?;
         }
         let mut listed = Vec::new();
         for collection in &self.collections {
@@ -99,25 +128,25 @@ impl MongoDump {
                 run.info(format!("{collection} is gone since the collections were listed: it is left out"));
                 continue;
             };
-            packer.put(Part::Raw(listing.to_bson().into_bytes())).await?;
+            packer.part(Part::Raw(listing.to_bson().into_bytes())).await?;
             listed.push(collection);
         }
-        packer.put(Part::Raw(TERMINATOR.to_vec())).await?;
+        packer.part(Part::Raw(TERMINATOR.to_vec())).await?;
 
         let mut reader = Reader::new(&self.server, &self.reading, self.limits, self.facts.size).await?;
         for (listing, query) in accounts {
-            packer.put(Part::Collection { db: listing.db, collection: listing.collection }).await?;
+            packer.part(Part::Collection { db: listing.db, collection: listing.collection }).await?;
             reader.documents(&query, &mut packer, run).await?;
-            packer.put(Part::End).await?;
+            packer.part(Part::End).await?;
         }
         for collection in listed {
             let data = collection.data();
             let name = data.clone().unwrap_or_else(|| collection.name.clone());
-            packer.put(Part::Collection { db: collection.db.clone(), collection: name }).await?;
+            packer.part(Part::Collection { db: collection.db.clone(), collection: name }).await?;
             if let Some(data) = data.filter(|_| !self.schema_only) {
                 self.documents(collection, data, &mut reader, &mut packer, run).await?;
             }
-            packer.put(Part::End).await?;
+            packer.part(Part::End).await?;
         }
         drop(reader);
         packer.finish().await
@@ -153,6 +182,7 @@ impl MongoDump {
             db: collection.db.clone(),
             collection: data,
             filter: Document::new(),
+            by_id: None,
             raw_data: collection.kind == CollectionKind::TimeSeries { buckets: false },
             at_moment: true,
         };
@@ -177,8 +207,10 @@ impl Dump for MongoDump {
         vec![(ArtifactKind::Dump, DumpFormat::MongoArchive)]
     }
 
-    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(Error::internal("not yet"))
+    async fn source(&mut self, run: &Run) -> Result<Box<dyn RowSource>> {
+        let later = "not the dump's own moment: the server cannot be read at one, and the rows were read after the dump was written";
+        let warnings = if self.reads_now() { vec![later.to_owned()] } else { Vec::new() };
+        Ok(Box::new(MongoSource::open(self.moment(warnings), run).await?))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

@@ -22,6 +22,20 @@ pub fn write(document: &Document) -> String {
     out
 }
 
+/// A value as text.
+pub fn write_value(value: &Bson) -> String {
+    let mut alone = Document::new();
+    alone.insert("", value.clone());
+    let text = write(&alone);
+    // The braces, the empty name and the colon.
+    text[4..text.len() - 1].to_owned()
+}
+
+/// A value from text. Errors with the reason.
+pub fn read_value(text: &str) -> Result<Bson, String> {
+    value_of(serde_json::from_str(text).map_err(|cause| cause.to_string())?)
+}
+
 /// A document from text, canonical or relaxed. Errors with the reason.
 pub fn read(text: &str) -> Result<Document, String> {
     match serde_json::from_str(text).map_err(|cause| cause.to_string())? {

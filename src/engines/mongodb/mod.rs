@@ -20,6 +20,7 @@ mod archive;
 mod catalogue;
 mod connect;
 mod definition;
+mod describe;
 mod dump;
 mod extjson;
 mod faults;
@@ -43,6 +44,7 @@ mod roles;
 mod select;
 mod server;
 mod session;
+mod source;
 mod tally;
 mod uri;
 
@@ -77,8 +79,11 @@ impl Engine for Mongodb {
         }
     }
 
-    async fn open_source(&self, _settings: &Settings, _options: &Settings, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_source(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn RowSource>> {
+        let mut options = options.clone();
+        // Accounts are no rows.
+        options.remove("usersAndRoles");
+        Ok(Box::new(dump::MongoDump::open(Target::from_settings(settings)?, &options, run).await?.into_source(run).await?))
     }
 
     async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {

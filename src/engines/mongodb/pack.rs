@@ -47,7 +47,7 @@ impl Packer {
     }
 
     /// Waits while packing is behind. Errors when the archive is no longer wanted.
-    pub async fn put(&mut self, part: Part) -> Result<()> {
+    pub async fn part(&mut self, part: Part) -> Result<()> {
         match self.parts.send(part).await {
             Ok(()) => Ok(()),
             Err(_) => Err(match (&mut self.task).await {

@@ -27,11 +27,25 @@ use crate::{
 /// few of them may be in memory.
 const BATCH: u64 = 8 * 1024 * 1024;
 
+/// Takes what the server sends.
+pub trait Batches {
+    /// Waits while whatever comes behind it is behind. False when no more is wanted.
+    fn put(&mut self, batch: RawBatch) -> impl Future<Output = Result<bool>> + Send;
+}
+
+impl Batches for Packer {
+    async fn put(&mut self, batch: RawBatch) -> Result<bool> {
+        self.part(Part::Documents(batch)).await.map(|()| true)
+    }
+}
+
 /// A query over one collection.
 pub struct Query {
     pub db: String,
     pub collection: String,
     pub filter: Document,
+    /// Ascending by `_id`, from this one on where there is one, by the index that gives it.
+    pub by_id: Option<Option<Document>>,
     /// Time-series buckets are read as they are stored (since 8.3).
     pub raw_data: bool,
     /// Read at the moment of the dump; users and roles are read as they are.
@@ -77,8 +91,8 @@ impl<'a> Reader<'a> {
         Ok(Self { server, reading, limits, size, session, read: 0, _alive: AbortOnDropHandle::new(tokio::spawn(alive)) })
     }
 
-    /// Sends every document of the query to the packer. True when there was one.
-    pub async fn documents(&mut self, query: &Query, packer: &mut Packer, run: &Run) -> Result<bool> {
+    /// Sends every document of the query. True when there was one.
+    pub async fn documents(&mut self, query: &Query, out: &mut impl Batches, run: &Run) -> Result<bool> {
         let doing = format!("reading {}.{}", query.db, query.collection);
         let mut command = doc! { "find": query.collection.as_str(), "filter": query.filter.clone(), "noCursorTimeout": true };
         if let Some(limit) = self.limits.statement {
@@ -86,6 +100,12 @@ impl<'a> Reader<'a> {
         }
         if let Some(concern) = self.reading.concern().filter(|_| query.at_moment) {
             command.insert("readConcern", concern);
+        }
+        if let Some(from) = &query.by_id {
+            command.extend(doc! { "sort": { "_id": 1 }, "hint": { "_id": 1 } });
+            if let Some(from) = from {
+                command.insert("min", from.clone());
+            }
         }
         if query.raw_data {
             command.insert("rawData", true);
@@ -114,7 +134,9 @@ impl<'a> Reader<'a> {
             self.read += batch.as_raw_document().as_bytes().len() as u64;
             if !is_empty(&batch) {
                 any = true;
-                packer.put(Part::Documents(batch)).await?;
+                if !out.put(batch).await? {
+                    return Ok(any);
+                }
             }
         }
     }

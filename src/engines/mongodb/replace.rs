@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How the names of half-built collections begin.
-const PREFIX: &str = "dbsnap_restore_";
+pub const PREFIX: &str = "dbsnap_restore_";
 
 /// Names of one restore's half-built collections.
 pub struct Stamp(String);

@@ -21,7 +21,7 @@ pub fn sources(database: Option<&str>) -> Vec<(Listing, Query)> {
         let listing = Listing { db: db.to_owned(), collection: name.to_owned(), metadata: String::new(), kind: String::new() };
         // The version is one of the whole server.
         let filter = if collection == "system.version" { Document::new() } else { filter.clone() };
-        (listing, Query { db: "admin".into(), collection: collection.into(), filter, raw_data: false, at_moment: false })
+        (listing, Query { db: "admin".into(), collection: collection.into(), filter, by_id: None, raw_data: false, at_moment: false })
     });
     sources.collect()
 }

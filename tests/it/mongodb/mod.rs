@@ -31,6 +31,7 @@ mod modes;
 mod moment;
 mod peer;
 mod restore;
+mod rows;
 mod scripted;
 
 fn engine() -> &'static dyn Engine {

@@ -11,7 +11,7 @@ use super::{dump, engine, expect_error, place, settings_of};
 use crate::support::mongodb::{PASSWORD, READER, shared};
 
 /// One document of every type, and `_id`s of many.
-fn every_type() -> Vec<Document> {
+pub fn every_type() -> Vec<Document> {
     let id = ObjectId::from_bytes([7; 12]);
     let all = doc! {
         "_id": "all", "z": 1, "a": 1_i64, "double": 1.5, "nan": f64::NAN, "minus": -0.0, "text": "\u{1f418}\n\u{0}\"", "": "no name", "a.b": 1, "$set": 2,

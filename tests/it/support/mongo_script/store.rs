@@ -235,6 +235,9 @@ impl Store {
             Some(id) => Collection::id_of(one).and_then(|one| Bson::try_from(one).ok()).as_ref() == Some(id),
         });
         let mut rest: VecDeque<_> = documents.cloned().collect();
+        if command.body.get_document("sort").is_ok_and(|sort| sort.contains_key("_id")) {
+            rest.make_contiguous().sort_by_cached_key(|one| dbsnap::snapshot::document_key(one.as_bytes()));
+        }
         if let Some(limit) = number(&command.body, "limit").filter(|limit| *limit > 0) {
             rest.truncate(limit);
         }
