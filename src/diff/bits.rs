@@ -36,7 +36,7 @@ impl Bits {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = usize> {
-        (0..self.0.len() * 8).filter(|at| self.has(*at))
+        iter(&self.0)
     }
 
     fn trim(&mut self) {
@@ -57,6 +57,11 @@ impl FromIterator<usize> for Bits {
 /// Whether the set with these bytes holds a place.
 pub fn has(bytes: &[u8], at: usize) -> bool {
     bytes.get(at / 8).is_some_and(|byte| byte & 1 << (at % 8) != 0)
+}
+
+/// The places of the set with these bytes.
+pub fn iter(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    (0..bytes.len() * 8).filter(|at| has(bytes, *at))
 }
 
 /// Whether every place of the first set is in the second.

@@ -1,50 +1,37 @@
-//! BSON documents compared field by field, on their bytes. The layout is that of bsonspec.org, version 1.1.
+//! BSON documents compared field by field, under the rules of the options.
 
 use std::collections::HashMap;
 
 use super::values::{Rules, Verdict};
-use crate::error::{Error, Result};
-
-/// One field of a document, or one item of an array.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Element<'a> {
-    pub tag: u8,
-    pub name: &'a [u8],
-    pub value: &'a [u8],
-}
-
-const DOUBLE: u8 = 0x01;
-const TEXT: u8 = 0x02;
-const DOCUMENT: u8 = 0x03;
-const ARRAY: u8 = 0x04;
-const DATE: u8 = 0x09;
+use crate::{
+    error::{Error, Result},
+    snapshot::{BsonField, bson_fields, bson_kind as kind},
+};
 
 /// Nested deeper than this, documents are compared by their bytes.
 const DEEPEST: usize = 200;
 
 /// The fields of a document, in their order. Errors when the bytes are no document.
-pub fn elements(document: &[u8]) -> Result<Vec<Element<'_>>> {
-    let mut rest = body(document).ok_or_else(damaged)?;
-    let mut elements = Vec::new();
-    while let [tag, after @ ..] = rest {
-        let name = memchr::memchr(0, after).ok_or_else(damaged)?;
-        let value = &after[name + 1..];
-        let (value, next) = size(*tag, value).and_then(|size| value.split_at_checked(size)).ok_or_else(damaged)?;
-        elements.push(Element { tag: *tag, name: &after[..name], value });
-        rest = next;
-    }
-    Ok(elements)
+pub fn fields_of(document: &[u8]) -> Result<Vec<BsonField<'_>>> {
+    let damaged = |_| Error::validation("a document cannot be read: its bytes are no BSON");
+    bson_fields(document).map(|field| field.map_err(damaged)).collect()
 }
 
 /// Tells every field that is not equal, under its name, and returns whether the order of the fields differs.
 /// Errors when one of them is no document.
 pub fn compare(rules: &Rules, before: &[u8], after: &[u8], mut tell: impl FnMut(&[u8], Verdict)) -> Result<bool> {
-    walk(rules, &elements(before)?, &elements(after)?, 0, &mut tell)
+    walk(rules, &fields_of(before)?, &fields_of(after)?, 0, &mut tell)
 }
 
-fn walk(rules: &Rules, before: &[Element<'_>], after: &[Element<'_>], depth: usize, tell: &mut dyn FnMut(&[u8], Verdict)) -> Result<bool> {
-    let mut judge = |before: &Element<'_>, after: &Element<'_>| -> Result<()> {
-        let verdict = element(rules, before, after, depth)?;
+fn walk(
+    rules: &Rules,
+    before: &[BsonField<'_>],
+    after: &[BsonField<'_>],
+    depth: usize,
+    tell: &mut dyn FnMut(&[u8], Verdict),
+) -> Result<bool> {
+    let mut judge = |before: &BsonField<'_>, after: &BsonField<'_>| -> Result<()> {
+        let verdict = field(rules, before, after, depth)?;
         if verdict != Verdict::Equal {
             tell(before.name, verdict);
         }
@@ -75,69 +62,32 @@ fn walk(rules: &Rules, before: &[Element<'_>], after: &[Element<'_>], depth: usi
     Ok(moved)
 }
 
-fn element(rules: &Rules, before: &Element<'_>, after: &Element<'_>, depth: usize) -> Result<Verdict> {
-    if before.tag != after.tag {
-        return Ok(Verdict::Different);
-    }
-    if before.value == after.value {
+fn field(rules: &Rules, before: &BsonField<'_>, after: &BsonField<'_>, depth: usize) -> Result<Verdict> {
+    let (before, after) = (before.value, after.value);
+    if before == after {
         return Ok(Verdict::Equal);
     }
-    Ok(match before.tag {
-        DOCUMENT | ARRAY if depth < DEEPEST => {
+    if before.kind != after.kind {
+        return Ok(Verdict::Different);
+    }
+    let verdict = match before.kind {
+        kind::DOCUMENT | kind::ARRAY if depth < DEEPEST => {
             let mut worst = Verdict::Equal;
-            let (inside, beside) = (elements(before.value)?, elements(after.value)?);
+            let (inside, beside) = (fields_of(before.bytes)?, fields_of(after.bytes)?);
             let moved = walk(rules, &inside, &beside, depth + 1, &mut |_, verdict| worst = worst.max(verdict))?;
-            if moved { worst.max(Verdict::Order) } else { worst }
+            Some(if moved { worst.max(Verdict::Order) } else { worst })
         }
-        DOUBLE => rules.floats(f64::from_bits(word(before.value)), f64::from_bits(word(after.value))),
-        DATE => rules.apart(i128::from(word(before.value) as i64) * 1_000_000, i128::from(word(after.value) as i64) * 1_000_000),
-        TEXT => rules.texts(text(before.value), text(after.value)),
-        _ => Verdict::Different,
-    })
-}
-
-fn word(value: &[u8]) -> u64 {
-    value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-/// The characters of a string element, without its length and its last zero.
-fn text(value: &[u8]) -> &[u8] {
-    value.get(4..value.len().saturating_sub(1)).unwrap_or_default()
-}
-
-fn length(value: &[u8]) -> Option<usize> {
-    usize::try_from(i32::from_le_bytes(*value.first_chunk()?)).ok()
-}
-
-/// What stands between a document's length and its last zero.
-fn body(document: &[u8]) -> Option<&[u8]> {
-    let whole = length(document)? == document.len() && document.last() == Some(&0);
-    if whole { document.get(4..document.len() - 1) } else { None }
-}
-
-/// Bytes of an element's value.
-fn size(tag: u8, value: &[u8]) -> Option<usize> {
-    Some(match tag {
-        0x06 | 0x0a | 0x7f | 0xff => 0,
-        0x08 => 1,
-        0x10 => 4,
-        DOUBLE | DATE | 0x11 | 0x12 => 8,
-        0x07 => 12,
-        0x13 => 16,
-        TEXT | 0x0d | 0x0e => length(value)?.checked_add(4)?,
-        0x05 => length(value)?.checked_add(5)?,
-        0x0c => length(value)?.checked_add(16)?,
-        DOCUMENT | ARRAY | 0x0f => length(value)?.max(5),
-        0x0b => {
-            let pattern = memchr::memchr(0, value)?;
-            pattern + 2 + memchr::memchr(0, &value[pattern + 1..])?
+        kind::DOUBLE => {
+            before.fixed().zip(after.fixed()).map(|(one, other)| rules.floats(f64::from_le_bytes(one), f64::from_le_bytes(other)))
         }
-        _ => return None,
-    })
-}
-
-fn damaged() -> Error {
-    Error::validation("a document cannot be read: its bytes are no BSON")
+        kind::DATE => before.fixed().zip(after.fixed()).map(|(one, other)| {
+            let nanoseconds = |bytes| i128::from(i64::from_le_bytes(bytes)) * 1_000_000;
+            rules.apart(nanoseconds(one), nanoseconds(other))
+        }),
+        kind::STRING => before.text().zip(after.text()).map(|(one, other)| rules.texts(one, other)),
+        _ => None,
+    };
+    Ok(verdict.unwrap_or(Verdict::Different))
 }
 
 #[cfg(test)]
@@ -182,22 +132,22 @@ pub(super) mod tests {
         let real = |number: f64| number.to_le_bytes().to_vec();
         let before = document(&[
             (0x10, "_id", int(1)),
-            (TEXT, "name", string("Ann")),
-            (DOUBLE, "zero", real(0.0)),
-            (DOUBLE, "near", real(1.0)),
-            (DATE, "at", 1000_i64.to_le_bytes().to_vec()),
+            (0x02, "name", string("Ann")),
+            (0x01, "zero", real(0.0)),
+            (0x01, "near", real(1.0)),
+            (0x09, "at", 1000_i64.to_le_bytes().to_vec()),
             (0x10, "gone", int(1)),
-            (DOCUMENT, "in", document(&[(0x10, "a", int(1)), (0x10, "b", int(2))])),
-            (ARRAY, "list", document(&[(0x10, "0", int(1))])),
+            (0x03, "in", document(&[(0x10, "a", int(1)), (0x10, "b", int(2))])),
+            (0x04, "list", document(&[(0x10, "0", int(1))])),
         ]);
         let after = document(&[
             (0x10, "_id", int(1)),
-            (TEXT, "name", string("ann")),
-            (DOUBLE, "zero", real(-0.0)),
-            (DOUBLE, "near", real(1.25)),
-            (DATE, "at", 1004_i64.to_le_bytes().to_vec()),
-            (DOCUMENT, "in", document(&[(0x10, "b", int(2)), (0x10, "a", int(1))])),
-            (ARRAY, "list", document(&[(0x10, "0", int(1)), (0x10, "1", int(2))])),
+            (0x02, "name", string("ann")),
+            (0x01, "zero", real(-0.0)),
+            (0x01, "near", real(1.25)),
+            (0x09, "at", 1004_i64.to_le_bytes().to_vec()),
+            (0x03, "in", document(&[(0x10, "b", int(2)), (0x10, "a", int(1))])),
+            (0x04, "list", document(&[(0x10, "0", int(1)), (0x10, "1", int(2))])),
             (0x10, "new", int(1)),
         ]);
         let hidden = |name: &str| (name.to_owned(), Verdict::Hidden);
@@ -223,42 +173,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn elements_of_every_type_are_walked_and_damaged_ones_refused() {
-        let binary = [&int(2)[..], &[0], b"xy"].concat();
-        let scoped = [&14_i32.to_le_bytes()[..], &string(""), &document(&[])].concat();
-        let pointer = [&string("ns")[..], &[0; 12]].concat();
-        let values = [
-            (DOUBLE, vec![0; 8]),
-            (TEXT, string("é")),
-            (DOCUMENT, document(&[])),
-            (ARRAY, document(&[])),
-            (0x05, binary),
-            (0x06, vec![]),
-            (0x07, vec![0; 12]),
-            (0x08, vec![1]),
-            (DATE, vec![0; 8]),
-            (0x0a, vec![]),
-            (0x0b, b"a.*\0i\0".to_vec()),
-            (0x0c, pointer),
-            (0x0d, string("code")),
-            (0x0e, string("symbol")),
-            (0x0f, scoped),
-            (0x10, int(7)),
-            (0x11, vec![0; 8]),
-            (0x12, vec![0; 8]),
-            (0x13, vec![0; 16]),
-            (0x7f, vec![]),
-            (0xff, vec![]),
-        ];
-        for (tag, value) in values {
-            let whole = document(&[(tag, "f", value.clone()), (0x0a, "end", vec![])]);
-            let read = elements(&whole).unwrap();
-            assert_eq!(read[0], Element { tag, name: b"f", value: &value });
-            assert_eq!(read.len(), 2, "{tag:#x}");
-            assert!(elements(&whole[..whole.len() - 1]).is_err());
+    fn what_is_no_document_is_refused() {
+        let cut = document(&[(0x02, "cut", int(100))]);
+        for bytes in [&b""[..], &cut, &document(&[])[..4]] {
+            assert!(compare(&Rules::default(), bytes, &document(&[]), |_, _| {}).is_err());
         }
-        assert!(elements(&document(&[(0x66, "odd", vec![])])).is_err());
-        assert!(elements(&document(&[(TEXT, "cut", int(100))])).is_err());
-        assert!(elements(b"").is_err());
     }
 }

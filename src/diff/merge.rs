@@ -6,12 +6,12 @@ use super::{
     bits::Bits,
     bson,
     fields::{Fields, ORDER},
-    pair::{RowSpec, Side},
+    pair::{RowSpec, Side, Which},
     values::Verdict,
 };
 use crate::{
     error::{Error, Result},
-    snapshot::{ChangeKind, Layout, RowCursor, RowRef},
+    snapshot::{ChangeKind, Layout, RowCursor, RowRef, TableName},
 };
 
 /// Rows between two calls of [`Watch::seen`].
@@ -98,14 +98,15 @@ pub fn compare_rows(
     let mut merge = Merge::of(spec);
     let mut due = PACE;
     loop {
-        let steps = match skip_common(before, after, &mut merge.tally)? {
-            0 => merge.step(before, after, out)?,
-            skipped => skipped,
-        };
-        if steps == 0 {
+        // Equal bytes are equal rows only where both sides are written alike.
+        let skipped = if spec.same_values { skip_common(before, after, &mut merge.tally)? } else { None };
+        let Some(rows) = (match skipped {
+            Some(rows) => Some(rows),
+            None => merge.step(before, after, out)?,
+        }) else {
             break;
-        }
-        merge.tally.rows += steps;
+        };
+        merge.tally.rows += rows;
         if merge.tally.rows >= due {
             due = merge.tally.rows + PACE;
             watch.seen(&merge.tally)?;
@@ -115,22 +116,22 @@ pub fn compare_rows(
     Ok(merge.tally)
 }
 
-/// Goes past the largest subtree that both stand before. Returns the rows of both sides together, 0 where there is none.
-fn skip_common(before: &mut dyn RowCursor, after: &mut dyn RowCursor, tally: &mut Tally) -> Result<u64> {
+/// Goes past the largest subtree that both stand before. Returns the rows of both sides together.
+fn skip_common(before: &mut dyn RowCursor, after: &mut dyn RowCursor, tally: &mut Tally) -> Result<Option<u64>> {
     let ours = before.subtrees()?;
     if ours.is_empty() {
-        return Ok(0);
+        return Ok(None);
     }
     let theirs = after.subtrees()?;
     let common =
         ours.iter().enumerate().rev().find_map(|(at, tree)| Some((at, theirs.iter().position(|other| other.id == tree.id)?, *tree)));
-    let Some((at, other, tree)) = common.filter(|(.., tree)| tree.rows > 0) else { return Ok(0) };
+    let Some((at, other, tree)) = common.filter(|(.., tree)| tree.rows > 0) else { return Ok(None) };
     before.skip(at)?;
     after.skip(other)?;
     tally.unchanged += tree.rows;
     tally.rows_skipped += 2 * tree.rows;
     tally.leaves_skipped += 2 * tree.leaves;
-    Ok(2 * tree.rows)
+    Ok(Some(2 * tree.rows))
 }
 
 struct Merge<'s> {
@@ -147,7 +148,7 @@ struct Merge<'s> {
 impl<'s> Merge<'s> {
     fn of(spec: &'s RowSpec) -> Self {
         let name = spec.after.as_ref().or(spec.before.as_ref()).map(|side| side.table.name.clone());
-        let name = name.unwrap_or_else(|| crate::snapshot::TableName::new(None, ""));
+        let name = name.unwrap_or_else(|| TableName::new(None, ""));
         let columns = if spec.documents { Vec::new() } else { vec![0; spec.columns.len()] };
         Self {
             spec,
@@ -159,47 +160,53 @@ impl<'s> Merge<'s> {
         }
     }
 
-    /// Goes past the next row of one side, or of both where their keys are equal. Returns how many, 0 at the end.
+    /// Goes past the next row of one side, or of both where their keys are equal. Returns how many, as the
+    /// database counts them; `None` at the end.
     #[inline]
-    fn step(&mut self, before: &mut dyn RowCursor, after: &mut dyn RowCursor, out: &mut dyn ChangeSink) -> Result<u64> {
+    fn step(&mut self, before: &mut dyn RowCursor, after: &mut dyn RowCursor, out: &mut dyn ChangeSink) -> Result<Option<u64>> {
         let (one, other) = (before.peek()?, after.peek()?);
         let order = match (&one, &other) {
-            (None, None) => return Ok(0),
+            (None, None) => return Ok(None),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(one), Some(other)) => one.key.cmp(other.key),
         };
         match (order, one, other) {
             (Ordering::Less, Some(row), _) => {
-                self.tally.removed += self.count(&self.spec.before, row.value)?;
-                out.change(&ChangeRef {
-                    kind: ChangeKind::Removed,
-                    key: row.key,
-                    before: Some(row.value),
-                    after: None,
-                    columns: &self.none,
-                })?;
+                let count = self.alone(row, Which::Before, out)?;
                 before.advance()?;
-                return Ok(1);
+                Ok(Some(count))
             }
             (Ordering::Greater, _, Some(row)) => {
-                self.tally.added += self.count(&self.spec.after, row.value)?;
-                out.change(&ChangeRef {
-                    kind: ChangeKind::Added,
-                    key: row.key,
-                    before: None,
-                    after: Some(row.value),
-                    columns: &self.none,
-                })?;
+                let count = self.alone(row, Which::After, out)?;
                 after.advance()?;
-                return Ok(1);
+                Ok(Some(count))
             }
-            (_, Some(one), Some(other)) => self.pair(one, other, out)?,
-            _ => {}
+            (_, Some(one), Some(other)) => {
+                let count = self.pair(one, other, out)?;
+                before.advance()?;
+                after.advance()?;
+                Ok(Some(count))
+            }
+            _ => Ok(None),
         }
-        before.advance()?;
-        after.advance()?;
-        Ok(2)
+    }
+
+    /// A row that only one side has. Returns how often.
+    fn alone(&mut self, row: RowRef<'_>, which: Which, out: &mut dyn ChangeSink) -> Result<u64> {
+        let side = if which == Which::Before { &self.spec.before } else { &self.spec.after };
+        if let Some(side) = side.as_ref().filter(|_| self.spec.documents) {
+            let document = side.layout.values(row.value)?.next()?;
+            self.meet_fields(document.unwrap_or_default(), out)?;
+        }
+        let count = self.count(side, row.value)?;
+        let (kind, before, after) = match which {
+            Which::Before => (ChangeKind::Removed, Some(row.value), None),
+            Which::After => (ChangeKind::Added, None, Some(row.value)),
+        };
+        *(if which == Which::Before { &mut self.tally.removed } else { &mut self.tally.added }) += count;
+        out.change(&ChangeRef { kind, key: row.key, before, after, columns: &self.none })?;
+        Ok(count)
     }
 
     fn count(&self, side: &Option<Side>, value: &[u8]) -> Result<u64> {
@@ -209,12 +216,13 @@ impl<'s> Merge<'s> {
         }
     }
 
-    /// Rows of both sides under one key.
+    /// Rows of both sides under one key. Returns how many.
     #[inline]
-    fn pair(&mut self, one: RowRef<'_>, other: RowRef<'_>, out: &mut dyn ChangeSink) -> Result<()> {
+    fn pair(&mut self, one: RowRef<'_>, other: RowRef<'_>, out: &mut dyn ChangeSink) -> Result<u64> {
         if self.spec.same_values && one.value == other.value {
-            self.tally.unchanged += if self.spec.multiset { self.count(&self.spec.before, one.value)? } else { 1 };
-            return Ok(());
+            let count = self.count(&self.spec.before, one.value)?;
+            self.tally.unchanged += count;
+            return Ok(2 * count);
         }
         if self.spec.multiset {
             return self.counts(one, other, out);
@@ -236,21 +244,22 @@ impl<'s> Merge<'s> {
                 out.change(&ChangeRef { kind: ChangeKind::Changed, key: one.key, before, after, columns: &self.changed })?;
             }
         }
-        Ok(())
+        Ok(2)
     }
 
     /// The same row, perhaps not as often.
-    fn counts(&mut self, one: RowRef<'_>, other: RowRef<'_>, out: &mut dyn ChangeSink) -> Result<()> {
+    fn counts(&mut self, one: RowRef<'_>, other: RowRef<'_>, out: &mut dyn ChangeSink) -> Result<u64> {
         let (before, after) = (self.count(&self.spec.before, one.value)?, self.count(&self.spec.after, other.value)?);
         self.tally.unchanged += before.min(after);
         let kind = match after.cmp(&before) {
-            Ordering::Equal => return Ok(()),
+            Ordering::Equal => return Ok(before + after),
             Ordering::Greater => ChangeKind::Added,
             Ordering::Less => ChangeKind::Removed,
         };
         self.tally.added += after.saturating_sub(before);
         self.tally.removed += before.saturating_sub(after);
-        out.change(&ChangeRef { kind, key: one.key, before: Some(one.value), after: Some(other.value), columns: &self.none })
+        out.change(&ChangeRef { kind, key: one.key, before: Some(one.value), after: Some(other.value), columns: &self.none })?;
+        Ok(before + after)
     }
 
     /// Compares two values column by column; `changed` then holds those that changed.
@@ -285,25 +294,40 @@ impl<'s> Merge<'s> {
     }
 
     fn documents(&mut self, before: &[u8], after: &[u8], out: &mut dyn ChangeSink) -> Result<Verdict> {
-        let known = self.fields.names().len();
         let (fields, changed) = (&mut self.fields, &mut self.changed);
         let mut worst = Verdict::Equal;
         let moved = bson::compare(&self.spec.rules, before, after, |name, verdict| {
-            let place = if verdict.counts() { fields.place(name) } else { None };
-            if let Some(place) = place {
-                changed.set(place);
+            let place = fields.place(name);
+            let verdict = if place.ignored { verdict.min(Verdict::Hidden) } else { verdict };
+            if verdict.counts() {
+                changed.set(place.at);
             }
-            worst = worst.max(if place.is_some() { verdict } else { Verdict::Hidden });
+            worst = worst.max(verdict);
         })?;
-        if moved && let Some(place) = fields.place(ORDER.as_bytes()) {
-            changed.set(place);
-            worst = worst.max(Verdict::Order);
+        if moved {
+            let place = fields.place(ORDER.as_bytes());
+            worst = worst.max(if place.ignored { Verdict::Hidden } else { Verdict::Order });
+            if !place.ignored {
+                changed.set(place.at);
+            }
         }
-        for name in &self.fields.names()[known..] {
+        if worst.counts() {
+            self.meet_fields(before, out)?;
+            self.meet_fields(after, out)?;
+        }
+        Ok(worst)
+    }
+
+    /// Every field of a document that is told gets its place, so that it is shown whole.
+    fn meet_fields(&mut self, document: &[u8], out: &mut dyn ChangeSink) -> Result<()> {
+        for field in bson::fields_of(document)? {
+            self.fields.place(field.name);
+        }
+        for name in &self.fields.names()[self.tally.fields.len()..] {
             self.tally.fields.push(name.clone());
             out.field(name)?;
         }
-        Ok(worst)
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@ mod number;
 mod pair;
 mod pattern;
 mod rekey;
+pub mod report;
+mod summary;
 mod times;
 mod values;
 
@@ -19,3 +21,8 @@ pub use bits::Bits;
 pub use merge::{ChangeRef, ChangeSink, NoRows, Tally, Watch, compare_rows};
 pub use pair::{Paired, RowSpec, Which};
 pub use pattern::{ignores_column, wants_table};
+pub use report::{Report, ReportWriter};
+pub use summary::{summary_text, table_text};
+
+#[cfg(test)]
+mod tests;
