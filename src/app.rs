@@ -63,6 +63,7 @@ pub async fn open(config: Config) -> Result<Opened> {
         instance_id,
         logins: LoginLimit::default(),
         started_at: Moment::now(),
+        snapshots: Default::default(),
         shutdown: CancellationToken::new(),
     });
     stores::ensure_local(&ctx).await?;

@@ -34,9 +34,12 @@ pub struct Args {
     /// The folder to write into; made when it is not there.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Which artifacts to make.
+    /// Which artifacts to make: dump, snapshot or both.
     #[arg(long, value_delimiter = ',', default_value = "dump")]
     artifacts: Vec<ArtifactKind>,
+    /// Keep only a share of a table's rows in the snapshot, such as events=0.01; repeat it for more tables.
+    #[arg(long = "sample", value_name = "TABLE=SHARE")]
+    samples: Vec<String>,
     /// Do not encrypt. The files are then plain: zstd -d FILE | pg_restore.
     #[arg(long)]
     no_encrypt: bool,
@@ -62,9 +65,6 @@ pub struct Args {
 
 pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     let (engine, settings) = input::database(&args.url)?;
-    if args.artifacts != [ArtifactKind::Dump] {
-        return Err(Error::validation("--artifacts must be dump: this version makes no snapshots yet"));
-    }
     let engine_options = validate(engine.info().dump_options, &input::options(&args.options)?)
         .map_err(|error| error.hint(format!("options of {}: {}", engine.info().label, input::known_options(engine, false))))?;
     let options = BackupOptions {
@@ -72,7 +72,7 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
         multi_thread: args.multi_thread,
         encrypt: !args.no_encrypt,
         artifacts: args.artifacts,
-        snapshot: SnapshotOptions::default(),
+        snapshot: SnapshotOptions { sample: input::samples(&args.samples)? },
         engine: engine_options,
     };
     let keys = input::key_ring(&config).await?;

@@ -1,6 +1,7 @@
 //! What commands take: settings as `name=value`, a manifest or a file, the key from the environment.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,6 +24,7 @@ use crate::{
     error::{Context, Error, Kind, Result},
     pipeline::keys::KeyRing,
     services::{keys, manifests, manifests::Seal, rebuild},
+    snapshot,
     stores::{self, Store},
 };
 
@@ -48,6 +50,19 @@ pub fn options(pairs: &[String]) -> Result<Settings> {
         }
     }
     Ok(options)
+}
+
+/// `table=share` pairs.
+pub fn samples(pairs: &[String]) -> Result<BTreeMap<String, f64>> {
+    let sample = |pair: &String| {
+        let (table, share) = pair.rsplit_once('=')?;
+        Some((table.to_owned(), share.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share))?))
+    };
+    let wrong = |pair: &String| {
+        Error::validation(format!("the sample '{pair}' cannot be read"))
+            .hint("write it as TABLE=SHARE with a share between 0 and 1, such as events=0.01")
+    };
+    pairs.iter().map(|pair| sample(pair).ok_or_else(|| wrong(pair))).collect()
 }
 
 /// The options an engine knows, one per line, for `--help`-like errors.
@@ -122,6 +137,16 @@ impl Found {
 /// True when the path names a manifest rather than an artifact.
 pub fn is_manifest(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".manifest.json")
+}
+
+/// True when the file is a snapshot, by its first bytes.
+pub fn is_snapshot(path: &Path) -> Result<bool> {
+    use std::io::Read;
+
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).context(Kind::Validation, || format!("opening {}", path.display()))?;
+    file.take(64).read_to_end(&mut head).context(Kind::Storage, || format!("reading {}", path.display()))?;
+    Ok(snapshot::is_snapshot(&head))
 }
 
 /// Reads a manifest and finds its artifacts beside it.

@@ -23,6 +23,7 @@ mod openapi;
 mod rebuild;
 mod restore;
 mod serve;
+mod snapshot;
 mod terminal;
 mod verify;
 
@@ -46,6 +47,7 @@ enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     Verify(verify::Args),
+    Snapshot(snapshot::Args),
     Decrypt(decrypt::Args),
     Rebuild(rebuild::Args),
     Export(export::Args),
@@ -83,6 +85,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Backup(args) => backup::run(args, load(false)?).await,
         Command::Restore(args) => restore::run(args, load(false)?).await,
         Command::Verify(args) => verify::run(args, load(false)?).await,
+        Command::Snapshot(args) => snapshot::run(args, load(false)?).await,
         Command::Decrypt(args) => decrypt::run(args, load(false)?).await,
         Command::Rebuild(args) => rebuild::run(args, load(false)?).await,
         Command::Export(args) => export::run(args, load(false)?).await,

@@ -1,6 +1,6 @@
 //! `dbsnap verify`: reads a backup whole and compares it with its manifest.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use futures_util::StreamExt;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::{
     services::{
         manifests::Seal,
         restore::{source, upload},
-        verify,
+        snapshots, verify,
     },
 };
 
@@ -79,7 +79,7 @@ async fn by_manifest(args: &Args, keys: Option<&KeyRing>, run: &Run) -> Result<R
         return Err(Error::validation("the backup is encrypted, but there is no key").hint("set ENCRYPTION_KEY"));
     }
     found.warn_of_seal(keys.is_some());
-    let findings = verify::verify(&found.manifest, found.seal, &found.artifacts, found.store.as_ref(), keys, run).await?;
+    let findings = verify::verify(&found.manifest, found.seal, &found.artifacts, found.store.clone(), keys, run).await?;
     let signature = match findings.seal {
         Seal::Intact => "valid",
         Seal::Unsigned => "none",
@@ -102,6 +102,12 @@ async fn by_file(args: &Args, keys: Option<&KeyRing>, run: &Run) -> Result<Repor
 }
 
 async fn read_file(path: &std::path::Path, keys: Option<&KeyRing>, run: &Run, report: &mut Report) -> Result<()> {
+    if input::is_snapshot(path)? {
+        let snapshot = snapshots::open_file(path, keys).await?;
+        report.bytes = snapshot.size();
+        report.rows = Some(verify::prove_all(Arc::new(snapshot), run).await?);
+        return Ok(());
+    }
     let found = upload::recognise(path, keys, Limits::default()).await?;
     let mut inspector = found.engine.inspector(found.format);
     let mut plain = source::open_file(path, keys, Limits::default()).await?;

@@ -21,8 +21,10 @@ pub struct TableInfo {
     pub columns: Vec<RowColumn>,
     /// The names of the columns that make the key; empty where the whole row does.
     pub key: Vec<String>,
-    /// Rows in the snapshot; equal ones of a table without a key count once.
+    /// Rows in the snapshot.
     pub rows: u64,
+    /// Rows as they are paged: equal ones of a table without a key count once.
+    pub distinct: u64,
     /// Bytes before compression.
     pub bytes: u64,
     /// Share of the rows that were kept, 0 to 1, where it is a sample.

@@ -36,7 +36,8 @@ pub fn stem(database: &str, kind: BackupType, moment: Moment, id: BackupId) -> S
 /// The artifact's file name: stem, kind, then one extension for each layer around the plain bytes.
 pub fn artifact_file(stem: &str, kind: ArtifactKind, compression: Compression, encrypted: bool) -> String {
     let kind = match kind {
-        ArtifactKind::Snapshot => "snap",
+        // It compresses and encrypts itself: there are no layers around it.
+        ArtifactKind::Snapshot => return format!("{stem}.snap"),
         ArtifactKind::Globals => "globals.sql",
         ArtifactKind::Dump => "dump",
     };
@@ -84,6 +85,7 @@ mod tests {
         assert_eq!(stem, "shop_daily_20251116_143022_abc123");
         assert_eq!(artifact_file(&stem, ArtifactKind::Dump, Compression::Zstd(1), true), format!("{stem}.dump.zst.enc"));
         assert_eq!(artifact_file(&stem, ArtifactKind::Globals, Compression::None, false), format!("{stem}.globals.sql"));
+        assert_eq!(artifact_file(&stem, ArtifactKind::Snapshot, Compression::Zstd(1), true), format!("{stem}.snap"));
         assert_eq!(plain_file("notes.db_manual_1.dump.zst.enc", ArtifactKind::Dump, DumpFormat::SqliteFile), "notes.db_manual_1.db");
         assert_eq!(folder("shop", Moment(1_763_303_422_000)), "shop/2025/11");
     }

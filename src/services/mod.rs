@@ -60,6 +60,8 @@ pub struct Ctx {
     /// Made once per data directory; written into manifests.
     pub instance_id: String,
     pub started_at: Moment,
+    /// Snapshots that were looked at last.
+    pub snapshots: snapshots::Opened,
     pub shutdown: CancellationToken,
 }
 

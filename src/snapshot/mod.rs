@@ -34,7 +34,7 @@ pub use footer::{SNAPSHOT, SnapshotFacts, TableEntry, is_snapshot};
 pub use key::{Part, encode_part, parts, push_integer, push_text};
 pub use number::{Decimal, decimal};
 pub use read::{LeafRange, Leaves, Snapshot};
-pub use row::{Cell, ChangeKind, Layout, Row, RowBatch, RowChange, RowRef};
+pub use row::{Cell, ChangeKind, Layout, Row, RowBatch, RowChange, RowRef, take_row};
 pub use schema::{Class, Column, Key, Object, ObjectKind, Schema, Table, TableName};
 pub use sort::{Sorted, Sorter};
 pub use stream::{RowReceiver, RowSender, rows};

@@ -165,16 +165,44 @@ pub async fn logs(ctx: &Ctx, actor: &Actor, id: BackupId, min_level: Option<LogL
 /// Options checked against the engine. Errors with every field that is not valid.
 fn check_options(database: &Database, options: Option<BackupOptions>) -> Result<BackupOptions> {
     let mut options = options.unwrap_or_else(|| database.backup_options.clone());
-    if options.artifacts != [ArtifactKind::Dump] {
-        return Err(Error::validation("artifacts must be [\"dump\"]: this version makes no snapshots yet"));
-    }
+    check_artifacts(&options)?;
     options.engine = validate(engines::find(&database.engine)?.info().dump_options, &options.engine)?;
     Ok(options)
 }
 
+/// Errors unless it is known what to make.
+pub fn check_artifacts(options: &BackupOptions) -> Result<()> {
+    let mut seen = Vec::new();
+    for kind in &options.artifacts {
+        if *kind == ArtifactKind::Globals || seen.contains(kind) {
+            return Err(artifacts_hint(Error::validation(format!("artifacts cannot have '{kind}' here"))));
+        }
+        seen.push(*kind);
+    }
+    if seen.is_empty() {
+        return Err(artifacts_hint(Error::validation("artifacts is empty: nothing would be made")));
+    }
+    if let Some((table, share)) = options.snapshot.sample.iter().find(|(_, share)| !(0.0..=1.0).contains(*share)) {
+        return Err(Error::validation(format!("the share of rows to keep of '{table}' is {share}"))
+            .hint("give a share between 0 and 1, such as 0.01")
+            .fields(vec![("snapshot.sample".into(), "shares are between 0 and 1".into())]));
+    }
+    Ok(())
+}
+
+fn artifacts_hint(error: Error) -> Error {
+    error.hint("use [\"dump\"], [\"snapshot\"] or [\"dump\", \"snapshot\"]")
+}
+
+/// True when a backup with these options is of a part of the database only: what is not in it cannot come back.
+pub(super) fn is_partial(engine: &dyn engines::Engine, options: &BackupOptions) -> bool {
+    let only_samples = !options.artifacts.contains(&ArtifactKind::Dump) && options.snapshot.sample.values().any(|share| *share < 1.0);
+    engine.partial(&options.engine).is_some() || only_samples
+}
+
 /// A queued backup's row.
 fn new_row(database: &Database, kind: BackupType, options: BackupOptions) -> Backup {
-    let partial = engines::find(&database.engine).is_ok_and(|engine| engine.partial(&options.engine).is_some());
+    let partial = engines::find(&database.engine).is_ok_and(|engine| is_partial(engine, &options));
     Backup {
         id: BackupId::new(),
         database_id: Some(database.id),

@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use super::{check_artifacts, is_partial};
 use crate::{
     domain::{
         artifact::{Artifact, ArtifactKind, DumpFormat, TableCount},
@@ -28,12 +29,14 @@ use crate::{
         stream,
         time::Moment,
     },
-    engines::{Dump, Engine, Inspector},
+    engines::{Dump, DumpFacts, Engine, Inspector, RowSource},
     error::{Context, Error, Kind, Result},
     pipeline::{self, SealSpec, Sealed, Tap, keys::KeyRing},
     services::manifests,
     stores::Store,
 };
+
+mod snapshot;
 
 /// What to back up, and how.
 pub struct Plan<'a> {
@@ -73,10 +76,11 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     if plan.options.encrypt && keys.is_none() {
         return Err(Error::validation("encryption is on, but there is no key").hint("set ENCRYPTION_KEY, or turn encryption off"));
     }
+    check_artifacts(plan.options)?;
     run.check()?;
     run.progress(&Progress { stage: "connecting".into(), ..Progress::default() });
-    let mut dump = plan.engine.open_dump(plan.settings, &plan.options.engine, false, run).await?;
-    let facts = dump.facts().clone();
+    let mut taken = Taken::open(plan, run).await?;
+    let facts = taken.facts();
     run.info(format!(
         "{} as of {}{}",
         facts.server_version,
@@ -89,8 +93,8 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     check_space(store, facts.size, run).await?;
 
     let mut written = Written { store, keys: Vec::new() };
-    let result = write_all(plan, dump.as_mut(), store, keys, &mut written, run).await;
-    drop(dump);
+    let result = write_all(plan, &mut taken, store, keys, &mut written, run).await;
+    drop(taken);
     match result {
         Ok(produced) => Ok(produced),
         Err(error) => {
@@ -100,27 +104,76 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     }
 }
 
+/// The one moment that everything is read from.
+enum Taken {
+    Dump(Box<dyn Dump>),
+    /// A snapshot alone.
+    Rows(Box<dyn RowSource>),
+}
+
+impl Taken {
+    async fn open(plan: &Plan<'_>, run: &Run) -> Result<Self> {
+        let wants = |kind| plan.options.artifacts.contains(&kind);
+        if wants(ArtifactKind::Dump) {
+            let with_rows = wants(ArtifactKind::Snapshot);
+            plan.engine.open_dump(plan.settings, &plan.options.engine, with_rows, run).await.map(Self::Dump)
+        } else {
+            plan.engine.open_source(plan.settings, &plan.options.engine, run).await.map(Self::Rows)
+        }
+    }
+
+    fn facts(&self) -> DumpFacts {
+        match self {
+            Self::Dump(dump) => dump.facts().clone(),
+            Self::Rows(source) => {
+                let facts = source.facts();
+                DumpFacts {
+                    moment: facts.moment,
+                    server_version: facts.server_version.clone(),
+                    tool_version: None,
+                    size: None,
+                    tables: Some(source.schema().tables.len() as u64),
+                    counts: None,
+                    warnings: facts.warnings.clone(),
+                }
+            }
+        }
+    }
+}
+
 async fn write_all(
     plan: &Plan<'_>,
-    dump: &mut dyn Dump,
+    taken: &mut Taken,
     store: &dyn Store,
     keys: Option<&KeyRing>,
     written: &mut Written<'_>,
     run: &Run,
 ) -> Result<Produced> {
     let stem = naming::stem(plan.database, plan.kind, plan.started_at, plan.id);
-    let facts = dump.facts().clone();
+    let mut facts = taken.facts();
     let mut artifacts = Vec::new();
     let mut tables = Vec::new();
-    for (kind, format) in dump.parts() {
-        let file = naming::artifact_file(&stem, kind, plan.options.compression, plan.options.encrypt);
-        let key = plan.key(&file);
-        written.keys.push(key.clone());
-        let (artifact, counts) = write_part(plan, dump, kind, format, key, store, keys, run).await?;
-        if kind == ArtifactKind::Dump {
-            tables = facts.counts.clone().unwrap_or(counts);
+    if let Taken::Dump(dump) = taken {
+        for (kind, format) in dump.parts() {
+            let file = naming::artifact_file(&stem, kind, plan.options.compression, plan.options.encrypt);
+            let key = plan.key(&file);
+            written.keys.push(key.clone());
+            let (artifact, counts) = write_part(plan, dump.as_mut(), kind, format, key, store, keys, run).await?;
+            if kind == ArtifactKind::Dump {
+                tables = facts.counts.clone().unwrap_or(counts);
+            }
+            artifacts.push(artifact);
         }
-        artifacts.push(artifact);
+    }
+    if plan.options.artifacts.contains(&ArtifactKind::Snapshot) {
+        let key = plan.key(&naming::artifact_file(&stem, ArtifactKind::Snapshot, plan.options.compression, plan.options.encrypt));
+        written.keys.push(key.clone());
+        let made = snapshot::add(plan, taken, &tables, key, store, keys, run).await.map_err(|error| snapshot::told(plan, error))?;
+        facts.warnings.extend(made.warnings);
+        if matches!(taken, Taken::Rows(_)) {
+            tables = made.tables;
+        }
+        artifacts.push(made.artifact);
     }
     run.check()?;
     let mut manifest = Manifest {
@@ -137,7 +190,7 @@ async fn write_all(
         dbsnap_version: env!("CARGO_PKG_VERSION").to_owned(),
         artifacts: artifacts.iter().map(ManifestArtifact::from).collect(),
         tables,
-        partial: plan.engine.partial(&plan.options.engine).is_some(),
+        partial: is_partial(plan.engine, plan.options),
         pinned: false,
         verify_state: VerifyState::Unverified,
         warnings: facts.warnings,
