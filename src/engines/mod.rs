@@ -38,6 +38,9 @@ pub mod sqlite;
 
 pub use rows::{Applied, ApplyOptions, KeyRange, OnConflict, Order, RowSource, RowTarget, Script, SourceFacts, insert_order};
 
+/// What the names of databases begin with that a verification makes and removes.
+pub const SCRATCH: &str = "dbsnap_verify_";
+
 /// Every engine of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn Engine] {
     &[&postgres::Postgres { usual_places: true }, &mysql::Mysql { usual_places: true }, &mongodb::Mongodb, &sqlite::Sqlite]

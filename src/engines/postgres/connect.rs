@@ -2,6 +2,7 @@
 
 use std::{fmt, fs, io::Write, ops::Deref, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
+use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Config, NoTls, config::SslMode, error::SqlState};
 
 use super::address::Address;
@@ -72,8 +73,13 @@ impl Target {
         if error.is_cancelled() { error } else { self.link.explain(error) }
     }
 
-    /// Opens a connection that ends when the client is dropped.
+    /// Opens a connection that ends when the client is dropped and has no more to do.
     pub async fn connect(&self, run: &Run) -> Result<Client> {
+        self.connect_held(run).await.map(|(client, _)| client)
+    }
+
+    /// The same, with what ends it at once.
+    pub async fn connect_held(&self, run: &Run) -> Result<(Client, AbortHandle)> {
         let mut config = Config::new();
         config
             .host(self.link.host())
@@ -95,9 +101,9 @@ impl Target {
         };
         let (client, connection) = run.until_cancelled(opening).await?;
         // Its end is seen by the client: every call on it then errors.
-        tokio::spawn(connection);
+        let connection = tokio::spawn(connection).abort_handle();
         client.batch_execute(PREPARE).await.map_err(|cause| failed(format!("preparing the connection to {self}"), &cause))?;
-        Ok(client)
+        Ok((client, connection))
     }
 
     fn refused(&self, cause: &tokio_postgres::Error) -> Error {

@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 
-use async_trait::async_trait;
-use tokio_postgres::Client;
-
 use super::{
     account,
     connect::{Target, failed},
     globals,
     server::Facts,
+    session::{Session, begin},
+    source::PgSource,
     tools::{Places, Tool},
     watch::{Limits, seconds},
 };
@@ -25,6 +24,7 @@ use crate::{
     engines::{Dump, DumpFacts, RowSource, process::Program},
     error::{Error, Kind, Result},
 };
+use async_trait::async_trait;
 
 /// An open moment of one database.
 pub struct PgDump {
@@ -35,19 +35,20 @@ pub struct PgDump {
     places: Places,
     superuser: bool,
     /// Holds the exported snapshot: its transaction must outlive pg_dump's start.
-    exporter: Client,
+    /// Rows are read by it afterwards, if they are asked for.
+    exporter: Option<Session>,
     snapshot: String,
 }
 
 impl PgDump {
-    pub async fn open(settings: &Settings, options: &Settings, places: Places, run: &Run) -> Result<Self> {
+    pub async fn open(settings: &Settings, options: &Settings, with_rows: bool, places: Places, run: &Run) -> Result<Self> {
         arguments(options)?;
         let target = Target::open(settings, run).await?;
-        Self::open_on(target.clone(), options, places, run).await.map_err(|error| target.explain(error))
+        Self::open_on(target.clone(), options, with_rows, places, run).await.map_err(|error| target.explain(error))
     }
 
-    async fn open_on(target: Target, options: &Settings, places: Places, run: &Run) -> Result<Self> {
-        let exporter = target.connect(run).await?;
+    async fn open_on(target: Target, options: &Settings, with_rows: bool, places: Places, run: &Run) -> Result<Self> {
+        let exporter = Session::open(&target, run).await?;
         let server = Facts::read(&exporter, &target).await?;
         let tool = places.to_dump("pg_dump", server.version, run).await?;
         let mut warnings: Vec<String> = tool.warning().into_iter().collect();
@@ -60,10 +61,13 @@ impl PgDump {
         if options.flag("globals") && !server.superuser {
             warnings.push(format!("roles are dumped without their passwords: the user {} is no superuser", target.user));
         }
-        exporter
-            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .await
-            .map_err(|cause| failed(format!("opening a snapshot of {target}"), &cause))?;
+        if with_rows {
+            // What is dumped and what is read afterwards must be the same: no table may change its form in between.
+            exporter.work(run, begin(&exporter, options)).await?;
+        } else {
+            let begun = exporter.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+            begun.map_err(|cause| failed(format!("opening a snapshot of {target}"), &cause))?;
+        }
         let row = exporter.query_one("SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000)::int8", &[]).await;
         let row = row.map_err(|cause| failed(format!("exporting a snapshot of {target}"), &cause))?;
         let facts = DumpFacts {
@@ -75,10 +79,20 @@ impl PgDump {
             counts: None,
             warnings,
         };
-        Ok(Self { options: options.clone(), facts, tool, places, superuser: server.superuser, snapshot: row.get(0), exporter, target })
+        Ok(Self {
+            options: options.clone(),
+            facts,
+            tool,
+            places,
+            superuser: server.superuser,
+            snapshot: row.get(0),
+            exporter: Some(exporter),
+            target,
+        })
     }
 
     async fn dump(&self, out: &ByteSender, run: &Run) -> Result<u64> {
+        let exporter = self.exporter.as_ref().ok_or_else(|| Error::internal("the dump's moment is over"))?;
         // A name of its own lets the watch tell this pg_dump's statements from those of others.
         let name = format!("dbsnap {}", uuid::Uuid::new_v4().simple());
         let program = Program::new(&self.tool.path)
@@ -96,7 +110,7 @@ impl PgDump {
         let mut child = program.spawn(run)?;
         let sent = tokio::select! {
             sent = child.send_to(out, run) => sent,
-            error = limits.enforce(&self.exporter, &name) => Err(error),
+            error = limits.enforce(exporter, &name) => Err(error),
         };
         match sent {
             Ok(sent) => child.success(run).await.map(|()| sent).map_err(|error| {
@@ -126,8 +140,12 @@ impl Dump for PgDump {
         parts
     }
 
-    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(Error::internal("not yet"))
+    /// Read by the connection that exported the snapshot: it stands in that very moment, and holds its locks already.
+    async fn source(&mut self, run: &Run) -> Result<Box<dyn RowSource>> {
+        let session = self.exporter.take().ok_or_else(|| Error::internal("the rows of a dump's moment are read once"))?;
+        let server = self.facts.server_version.clone();
+        let reading = PgSource::read(session, self.target.clone(), &self.options, server, run).await;
+        Ok(Box::new(reading.map_err(|error| self.target.explain(error))?.at(self.facts.moment)))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use self::{address::Address, connect::Target, dump::PgDump, tools::Places};
+use self::{address::Address, connect::Target, dump::PgDump, source::PgSource, tools::Places};
 use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget};
 use crate::{
     domain::{
@@ -17,7 +17,9 @@ use crate::{
 mod account;
 mod address;
 mod archive;
+mod catalog;
 mod connect;
+mod copy;
 mod count;
 mod dump;
 mod globals;
@@ -25,15 +27,20 @@ mod info;
 mod input;
 mod inspect;
 mod lexer;
+mod objects;
 mod origin;
 mod pg_restore;
 mod place;
+mod range;
 mod recognise;
 mod restore;
 mod rows;
+mod scope;
 mod script;
 mod select;
 mod server;
+mod session;
+mod source;
 mod statement;
 mod swap;
 mod tools;
@@ -80,8 +87,8 @@ impl Engine for Postgres {
         }
     }
 
-    async fn open_source(&self, _settings: &Settings, _options: &Settings, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_source(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn RowSource>> {
+        Ok(Box::new(PgSource::open(settings, options, run).await?))
     }
 
     async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
@@ -92,8 +99,8 @@ impl Engine for Postgres {
         Err(crate::error::Error::internal("not yet"))
     }
 
-    async fn open_dump(&self, settings: &Settings, options: &Settings, _with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {
-        Ok(Box::new(PgDump::open(settings, options, self.places(), run).await?))
+    async fn open_dump(&self, settings: &Settings, options: &Settings, with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {
+        Ok(Box::new(PgDump::open(settings, options, with_rows, self.places(), run).await?))
     }
 
     fn inspector(&self, format: DumpFormat) -> Box<dyn Inspector> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget, parse_url};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget, Script, parse_url};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
+mod apply;
 mod cells;
 mod check;
 mod connect;
@@ -29,11 +30,14 @@ mod describe;
 mod dump;
 mod faults;
 mod header;
+mod make;
 mod merge;
 mod probe;
 mod restore;
 mod rows;
 mod schema;
+mod script;
+mod target;
 
 /// The engine `sqlite`.
 pub struct Sqlite;
@@ -101,12 +105,18 @@ impl Engine for Sqlite {
         Ok(Box::new(on_thread(run, move |run| rows::SqliteSource::live(&path, patience, run)).await?))
     }
 
-    async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_target(&self, settings: &Settings, run: &Run) -> Result<Box<dyn RowTarget>> {
+        let path = path_of(settings.text("path"))?;
+        Ok(Box::new(on_thread(run, move |run| target::SqliteTarget::open(&path, run)).await?))
     }
 
-    async fn drop_scratch(&self, _settings: &Settings, _run: &Run) -> Result<()> {
-        Err(crate::error::Error::internal("not yet"))
+    fn script(&self) -> Option<&'static dyn Script> {
+        Some(&script::SqliteScript)
+    }
+
+    async fn drop_scratch(&self, settings: &Settings, run: &Run) -> Result<()> {
+        let path = path_of(settings.text("path"))?;
+        on_thread(run, move |_| target::drop_scratch(&path)).await
     }
 
     async fn open_dump(&self, settings: &Settings, options: &Settings, _with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {

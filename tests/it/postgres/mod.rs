@@ -33,6 +33,7 @@ mod hostile;
 mod modes;
 mod options;
 mod round_trip;
+mod rows;
 mod scripts;
 mod swap;
 mod tls;

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::observer::Seen;
 
+mod changes;
 mod dump;
 mod hostile;
 mod live;

@@ -6,7 +6,7 @@ use dbsnap::{
     domain::fields::validate,
     engines::{KeyRange, Order, RowSource},
     error::Result,
-    snapshot::{Class, Key, Layout, ObjectKind, Row, RowRef, Table, push_integer, rows},
+    snapshot::{Class, Key, ObjectKind, Row, Table, push_integer, rows},
 };
 use rusqlite::types::{Value, ValueRef};
 use serde_json::json;
@@ -16,6 +16,7 @@ use super::{
     round_trip::{EVERYTHING, fill},
     settings,
 };
+use crate::support::rows::{Everything, everything, gather, table};
 
 impl Bench {
     pub async fn source(&self, path: &Path) -> Result<Box<dyn RowSource>> {
@@ -23,42 +24,13 @@ impl Bench {
         engine().open_source(&settings(path), &options, &self.run()).await
     }
 
-    /// The rows of a table in the order they come, with their keys.
     pub async fn gather(&self, source: &mut dyn RowSource, table: &Table, range: &KeyRange) -> Result<Vec<(Vec<u8>, Row)>> {
-        let layout = Layout::of(table)?;
-        let (sender, mut receiver) = rows(table)?;
-        let run = self.run();
-        let gathering = tokio::spawn(async move {
-            let mut all = Vec::new();
-            while let Some(batch) = receiver.recv().await {
-                for row in batch.iter() {
-                    let RowRef { key, value } = row.unwrap();
-                    all.push((key.to_vec(), layout.decode(RowRef { key, value }).unwrap()));
-                }
-            }
-            all
-        });
-        source.rows(table, range, sender, &run).await?;
-        Ok(gathering.await.unwrap())
+        gather(source, table, range, &self.run()).await
     }
 
-    /// Everything that a source gives: each table with its rows in the order of their keys.
-    pub async fn everything(&self, source: &mut dyn RowSource) -> Vec<(Table, Vec<(Vec<u8>, Row)>)> {
-        let mut all = Vec::new();
-        for table in source.schema().tables.clone() {
-            let mut rows = self.gather(source, &table, &KeyRange::all()).await.unwrap_or_else(|error| panic!("{}: {error}", table.name));
-            if source.order(&table) == Order::Key {
-                assert!(rows.is_sorted_by(|a, b| a.0 < b.0), "{}", table.name);
-            }
-            rows.sort_by(|a, b| a.0.cmp(&b.0));
-            all.push((table, rows));
-        }
-        all
+    pub async fn everything(&self, source: &mut dyn RowSource) -> Everything {
+        everything(source, &self.run()).await
     }
-}
-
-pub fn table(source: &dyn RowSource, name: &str) -> Table {
-    source.schema().tables.iter().find(|table| table.name.name == name).unwrap_or_else(|| panic!("table {name}")).clone()
 }
 
 fn key(table: &Table) -> Vec<&str> {
@@ -251,16 +223,13 @@ async fn writers_neither_wait_nor_show_while_rows_are_read() {
     assert!(source.facts().warnings.is_empty(), "{:?}", source.facts().warnings);
     connection.execute_batch("UPDATE t SET v = 'after'; INSERT INTO u VALUES (2); CREATE TABLE later (x)").unwrap();
     let all = bench.everything(source.as_mut()).await;
-    assert_eq!(
-        all.iter().map(|(table, rows)| (table.name.to_string(), rows.len())).collect::<Vec<_>>(),
-        [("t".into(), 50_000), ("u".into(), 1)]
-    );
-    assert!(all[0].1.iter().all(|(_, row)| row.cells[1].as_deref() == Some(b"tbefore")));
+    assert_eq!(all.iter().map(|table| (table.name(), table.rows.len())).collect::<Vec<_>>(), [("t".into(), 50_000), ("u".into(), 1)]);
+    assert!(all[0].rows.iter().all(|(_, row)| row.cells[1].as_deref() == Some(b"tbefore")));
     drop(source);
     let mut source = bench.source(&path).await.unwrap();
     assert_eq!(source.schema().tables.len(), 3);
     let all = bench.everything(source.as_mut()).await;
-    assert!(all[1].1.iter().all(|(_, row)| row.cells[1].as_deref() == Some(b"tafter")));
+    assert!(all[1].rows.iter().all(|(_, row)| row.cells[1].as_deref() == Some(b"tafter")));
 }
 
 #[tokio::test]
@@ -331,9 +300,9 @@ async fn rows_of_ten_megabytes_and_tables_of_none_and_one_are_read() {
     }
     let mut source = bench.source(&path).await.unwrap();
     let all = bench.everything(source.as_mut()).await;
-    assert_eq!(all.iter().map(|(_, rows)| rows.len()).collect::<Vec<_>>(), [3, 0, 1]);
-    assert_eq!(all[2].1[0].1.cells[0].as_deref(), Some(&b"tNULL"[..]));
-    assert!(all[0].1.iter().all(|(_, row)| row.cells.iter().all(|cell| cell.as_ref().unwrap().len() == (10 << 20) + 1)));
+    assert_eq!(all.iter().map(|table| table.rows.len()).collect::<Vec<_>>(), [3, 0, 1]);
+    assert_eq!(all[2].rows[0].1.cells[0].as_deref(), Some(&b"tNULL"[..]));
+    assert!(all[0].rows.iter().all(|(_, row)| row.cells.iter().all(|cell| cell.as_ref().unwrap().len() == (10 << 20) + 1)));
     let value: Value = open(&path).query_row("SELECT v FROM big LIMIT 1", [], |row| row.get(0)).unwrap();
     assert!(matches!(value, Value::Blob(_)));
 }

@@ -8,6 +8,7 @@ pub mod mysql;
 pub mod observer;
 pub mod postgres;
 pub mod proxies;
+pub mod rows;
 pub mod served;
 pub mod ssh;
 pub mod tls;
