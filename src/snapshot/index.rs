@@ -42,7 +42,7 @@ impl Totals {
 
 impl Entry {
     /// Appends what the id of the node above covers: everything but where the block is.
-    fn put(&self, out: &mut Vec<u8>) {
+    pub fn put(&self, out: &mut Vec<u8>) {
         varint::put(out, self.last.len() as u64);
         out.extend_from_slice(&self.last);
         for number in [self.totals.rows, self.totals.distinct, self.totals.leaves, self.totals.bytes] {
@@ -193,5 +193,39 @@ impl Level {
             last: None,
             written: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{footer::SNAPSHOT, tests::Random};
+
+    /// Builds a tree over leaves with keys of this length; the most bytes that it held at any time.
+    fn most_memory(leaves: u64, key: usize) -> usize {
+        let hashing = Hashing::new(None);
+        let mut file = container::Writer::new(SNAPSHOT, "e", "d", None, Box::new(|_| Ok(()))).unwrap();
+        let block = file.block(b"a leaf").unwrap();
+        let (mut tree, mut random, mut most) = (TreeBuilder::new(), Random(1), 0);
+        for at in 0..leaves {
+            let id = *blake3::hash(&random.next().to_be_bytes()).as_bytes();
+            let mut last = at.to_be_bytes().to_vec();
+            last.resize(key, 0);
+            let totals = Totals { rows: 1, distinct: 1, leaves: 1, bytes: 6 };
+            tree.leaf(Entry { last: last.into(), totals, id, block }, &mut file, &hashing).unwrap();
+            most = most.max(tree.levels.iter().map(|level| level.plain.capacity()).sum());
+        }
+        let (root, level) = tree.finish(&mut file, &hashing).unwrap().unwrap();
+        assert!(root.totals == Totals { rows: leaves, distinct: leaves, leaves, bytes: 6 * leaves } && level > 1);
+        most
+    }
+
+    #[test]
+    fn a_tree_of_any_size_is_built_in_bounded_memory() {
+        // 100,000 leaves are 6 GiB of rows.
+        assert!(most_memory(100_000, 8) < 512 << 10);
+        assert!(most_memory(2_000, 1_000) < 1 << 20);
+        // Two children at least are in a node, whatever the length of their keys.
+        assert!(most_memory(200, 40_000) < 4 << 20);
     }
 }

@@ -222,6 +222,17 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_named_by_its_id() {
+        let document = |name: u8| [17, 0, 0, 0, 0x10, b'_', b'i', b'd', 0, 7, 0, 0, 0, 0x0a, name, 0, 0];
+        let key = |document: &[u8]| {
+            let mut out = Vec::new();
+            encode_part(&mut out, Class::Bson, document);
+            out
+        };
+        assert_eq!(key(&document(b'a')), key(&document(b'b')));
+    }
+
+    #[test]
     fn damaged_keys_are_refused() {
         for bytes in [&[0xee][..], &[INTEGER], &[INTEGER, 0x85, 1], &[INTEGER, 0xff], &[BYTES, b'a'], &[UUID, 1]] {
             assert!(parts(bytes).is_err(), "{bytes:?}");

@@ -333,6 +333,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let keyed = table(&[("id", Class::Integer)], Key::Columns { columns: vec!["id".into()] });
         let layout = Layout::of(&keyed).unwrap();
+        assert_eq!((layout.key_columns(), layout.value_columns()), (&[0][..], &[][..]));
         assert!(layout.encode(&[None], &mut Vec::new(), &mut Vec::new()).is_err());
         assert!(layout.encode(&[], &mut Vec::new(), &mut Vec::new()).is_err());
         assert!(layout.decode(RowRef { key: b"", value: b"" }).is_err());

@@ -192,3 +192,20 @@ impl ObjectKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_kinds_are_written_for_people() {
+        assert_eq!(TableName::new(Some("public"), "users").to_string(), "public.users");
+        assert_eq!(TableName::new(None, "users").to_string(), "users");
+        use ObjectKind::*;
+        let kinds =
+            [Namespace, Extension, Type, Sequence, PrimaryKey, Unique, Check, Index, ForeignKey, Routine, View, Trigger, Event, Policy];
+        let labels: std::collections::BTreeSet<_> = kinds.iter().map(|kind| kind.label()).collect();
+        assert_eq!(labels.len(), kinds.len());
+        assert!(labels.iter().all(|label| label.chars().all(|c| c.is_ascii_lowercase() || c == ' ')) && kinds.is_sorted());
+    }
+}

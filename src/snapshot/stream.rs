@@ -69,3 +69,34 @@ impl RowSender {
 fn gone() -> Error {
     Error::new(Kind::Backup, "whatever takes the rows has stopped reading them")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::tests::keyed;
+
+    #[tokio::test]
+    async fn rows_arrive_in_batches_until_the_sender_is_gone() {
+        let (mut sender, mut receiver) = rows(&keyed("t")).unwrap();
+        sender.flush().await.unwrap();
+        let text = vec![b'x'; 100_000];
+        let due: Vec<_> = (0..3).map(|id: u8| sender.push(&[Some(&[b'0' + id]), Some(&text)]).unwrap()).collect();
+        assert_eq!((due, sender.rows()), (vec![false, false, true], 3));
+        sender.flush().await.unwrap();
+        assert_eq!(receiver.recv().await.unwrap().rows(), 3);
+        sender.push(&[Some(b"7"), None]).unwrap();
+        let sender = tokio::task::spawn_blocking(move || {
+            sender.blocking_flush().unwrap();
+            sender.blocking_flush().unwrap();
+            sender
+        });
+        let mut sender = sender.await.unwrap();
+        assert_eq!(receiver.recv().await.unwrap().iter().count(), 1);
+        drop(receiver);
+        sender.push(&[Some(b"8"), None]).unwrap();
+        assert!(sender.flush().await.unwrap_err().to_string().contains("stopped reading"));
+        sender.push(&[Some(b"9"), None]).unwrap();
+        let error = tokio::task::spawn_blocking(move || sender.blocking_flush().unwrap_err());
+        assert!(error.await.unwrap().to_string().contains("stopped reading"));
+    }
+}

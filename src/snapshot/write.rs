@@ -174,3 +174,27 @@ impl Open {
         self.tree.leaf(entry, file, hashing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{
+        push_integer,
+        tests::{Random, keyed, some_value},
+    };
+
+    #[test]
+    fn memory_does_not_grow_with_the_rows() {
+        let mut writer = Writer::new(Box::new(|_| Ok(())), None, "sqlite", "shop").unwrap();
+        writer.begin(&keyed("t"), None).unwrap();
+        let mut random = Random(1);
+        let value = some_value(500, &mut random);
+        for at in 0..100_000 {
+            let mut key = Vec::new();
+            push_integer(&mut key, at);
+            writer.push(RowRef { key: &key, value: &value }).unwrap();
+            assert!(writer.open.as_ref().unwrap().leaf.bytes().len() <= 256 << 10);
+        }
+        assert!(writer.end().unwrap().bytes > 48 << 20);
+    }
+}

@@ -1,6 +1,10 @@
 //! Snapshots as a whole: what is written is read back, equal content is equal, and nothing altered is taken for whole.
 
+mod equal_content;
+mod forged;
+mod hostile;
 mod random_access;
+mod random_tables;
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +14,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{container::Output, *};
-use crate::{domain::time::Moment, error::Result};
+use crate::{
+    domain::time::Moment,
+    error::{Error, Result},
+};
 
 pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -19,9 +26,11 @@ pub(super) struct TestKeys(pub u8);
 
 impl Unlock for TestKeys {
     fn unlock(&self, note: &KeyNote, file_salt: &[u8; 32], preamble: &[u8]) -> Result<FileKeys> {
+        if note.kdf != "test" {
+            return Err(Error::validation("another key derivation"));
+        }
         let seal = blake3::derive_key("test seal", &[&[self.0][..], file_salt, preamble].concat());
         let hash = blake3::derive_key("test hash", &[self.0]);
-        assert_eq!(note.kdf, "test");
         Ok(FileKeys { seal: seal.into(), hash: hash.into() })
     }
 }
@@ -96,19 +105,32 @@ pub(super) fn open(bytes: &[u8]) -> Result<Snapshot> {
     Snapshot::open(Arc::new(Bytes::copy_from_slice(bytes)), None)
 }
 
+pub(super) fn name() -> TableName {
+    TableName::new(None, "t")
+}
+
 /// A table of `rows` rows whose values have about `length` bytes, the same for the same seed.
 pub(super) fn some_rows(rows: u64, length: usize, seed: u64) -> Rows {
     let mut random = Random(seed);
     let mut key = |at: u64| {
         let mut key = Vec::new();
         push_integer(&mut key, i128::from(at) * 7 - 1000);
-        let text: Vec<_> = (0..random.below(2 * length as u64 + 1)).map(|_| random.below(256) as u8).collect();
-        let mut value = vec![0];
-        varint::put(&mut value, text.len() as u64);
-        value.extend(text);
-        (key, value)
+        let length = random.below(2 * length as u64 + 1);
+        (key, some_value(length, &mut random))
     };
     (0..rows).map(&mut key).collect()
+}
+
+/// A value of a row of [`table`], of this many random bytes.
+pub(super) fn some_value(length: u64, random: &mut Random) -> Vec<u8> {
+    let mut value = vec![0];
+    varint::put(&mut value, length);
+    value.extend((0..length).map(|_| random.next() as u8));
+    value
+}
+
+pub(super) fn leaf_ids(snapshot: &Snapshot) -> Vec<[u8; 32]> {
+    snapshot.leaves(&name()).unwrap().map(|leaf| leaf.unwrap().id).collect()
 }
 
 /// Numbers that are the same in every run (xorshift64*).

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn name() -> TableName {
-    TableName::new(None, "t")
-}
-
 #[test]
 fn what_was_written_is_read_back_whatever_its_size() {
     for rows in [some_rows(0, 1, 1), some_rows(1, 1, 2), some_rows(200, 30, 3), some_rows(30_000, 100, 4), some_rows(5, 400_000, 5)] {
@@ -17,6 +13,7 @@ fn what_was_written_is_read_back_whatever_its_size() {
             assert_eq!(snapshot.hash_key_id(), encrypted.then_some("00000001"));
             assert_eq!(snapshot.facts(), &facts());
             assert_eq!(snapshot.tables(), [entry.clone()]);
+            assert_eq!(snapshot.schema().tables, [keyed("t")]);
             assert_eq!((entry.rows, entry.distinct, entry.seen), (rows.len() as u64, rows.len() as u64, rows.len() as u64));
             assert_eq!(snapshot.table(&name()), Some(&keyed("t")));
             let mut read = 0;
@@ -102,4 +99,73 @@ fn subtrees_can_be_passed_from_wherever_one_begins() {
         assert_eq!(seen, rows.len() as u64);
     }
     assert!(deepest >= 3, "the table has {deepest} levels");
+}
+
+#[test]
+fn a_range_that_begins_or_ends_with_a_leaf_offers_it_whole() {
+    let rows = some_rows(8_000, 200, 8);
+    let snapshot = open(&write(&keyed("t"), &rows, None, None).0).unwrap();
+    let leaves: Vec<_> = snapshot.leaves(&name()).unwrap().map(|leaf| leaf.unwrap()).collect();
+    for pair in leaves.windows(2) {
+        let mut cursor = snapshot.cursor(&name(), Some(&pair[0].to), Some(&pair[1].to)).unwrap();
+        assert_eq!(cursor.subtrees().unwrap()[0], Subtree { id: pair[1].id, rows: pair[1].rows, leaves: 1 });
+        assert_eq!(cursor.subtrees().unwrap().len(), 1, "what is larger holds other rows too");
+        cursor.skip(7).unwrap();
+        cursor.skip(0).unwrap();
+        assert!(cursor.peek().unwrap().is_none() && cursor.subtrees().unwrap().is_empty());
+        cursor.advance().unwrap();
+    }
+    let mut inside = snapshot.cursor(&name(), rows.keys().next().map(|key| &key[..]), Some(&leaves[1].to)).unwrap();
+    assert!(inside.subtrees().unwrap().is_empty());
+    for _ in 1..leaves[0].rows {
+        inside.advance().unwrap();
+    }
+    assert_eq!(inside.subtrees().unwrap()[0].id, leaves[1].id, "the end of a leaf is the beginning of the next");
+    let mut cut = snapshot.cursor(&name(), None, rows.keys().nth(3).map(|key| &key[..])).unwrap();
+    assert!(cut.subtrees().unwrap().is_empty(), "the first leaf goes on after the range");
+    assert_eq!(rest(&mut cut).len(), 4);
+}
+
+#[test]
+fn what_is_not_there_is_told_by_its_name() {
+    let snapshot = open(&write(&keyed("t"), &some_rows(3, 9, 1), None, None).0).unwrap();
+    let missing = TableName::new(Some("public"), "missing");
+    let error = snapshot.page(&missing, 0, 1).unwrap_err();
+    assert!(error.to_string().contains("public.missing") && error.kind == crate::error::Kind::NotFound);
+    assert!(snapshot.entry(&missing).is_none() && snapshot.table(&missing).is_none());
+    assert!(snapshot.get(&name(), b"nothing").unwrap().is_none());
+    assert_eq!(snapshot.page(&name(), 3, 10).unwrap().rows(), 0);
+    assert_eq!((snapshot.header().engine.as_str(), snapshot.header().database.as_str()), ("sqlite", "shop"));
+}
+
+#[test]
+fn a_file_on_disk_is_read_and_a_missing_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.snap");
+    let rows = some_rows(300, 300, 4);
+    std::fs::write(&path, write(&keyed("t"), &rows, None, None).0).unwrap();
+    let file = FileAt::open(&path).unwrap();
+    assert!(is_snapshot(&file.read(0, 8).unwrap()) && !is_snapshot(b"PGDMP"));
+    assert!(file.read(file.size() - 1, 2).unwrap_err().to_string().contains("a.snap from byte"));
+    let snapshot = Snapshot::open(Arc::new(file), None).unwrap();
+    assert!(rest(&mut snapshot.cursor(&name(), None, None).unwrap()) == rows);
+    assert!(FileAt::open(&folder.path().join("b.snap")).err().unwrap().to_string().contains("b.snap"));
+    let memory = Bytes::from_static(b"abc");
+    assert!(memory.read(u64::MAX, 1).is_err() && ReadAt::read(&memory, 2, 2).is_err() && memory.read(1, usize::MAX).is_err());
+    assert_eq!(memory.read(1, 2).unwrap(), "bc");
+}
+
+#[test]
+fn an_unencrypted_snapshot_can_be_written_twice_the_same() {
+    let rows = some_rows(500, 300, 1);
+    let write = || {
+        let (out, file) = memory();
+        let mut writer = Writer::reproducible(out, "sqlite", "shop", [7; 32]).unwrap();
+        writer.begin(&keyed("t"), None).unwrap();
+        rows.iter().for_each(|(key, value)| writer.push(RowRef { key, value }).unwrap());
+        writer.end().unwrap();
+        writer.finish(&Schema { tables: vec![keyed("t")], objects: vec![] }, &facts()).unwrap();
+        file.lock().unwrap().clone()
+    };
+    assert!(write() == write());
 }
