@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use self::{address::Address, connect::Target, dump::PgDump, source::PgSource, tools::Places};
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget};
+use self::{address::Address, connect::Target, dump::PgDump, source::PgSource, target::PgTarget, tools::Places};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget, Script};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -16,11 +16,14 @@ use crate::{
 
 mod account;
 mod address;
+mod apply;
 mod archive;
 mod catalog;
+mod change;
 mod connect;
 mod copy;
 mod count;
+mod create;
 mod dump;
 mod globals;
 mod info;
@@ -31,6 +34,7 @@ mod objects;
 mod origin;
 mod pg_restore;
 mod place;
+mod quiet;
 mod range;
 mod recognise;
 mod restore;
@@ -43,6 +47,7 @@ mod session;
 mod source;
 mod statement;
 mod swap;
+mod target;
 mod tools;
 mod watch;
 
@@ -91,12 +96,16 @@ impl Engine for Postgres {
         Ok(Box::new(PgSource::open(settings, options, run).await?))
     }
 
-    async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_target(&self, settings: &Settings, run: &Run) -> Result<Box<dyn RowTarget>> {
+        Ok(Box::new(PgTarget::open(settings, run).await?))
     }
 
-    async fn drop_scratch(&self, _settings: &Settings, _run: &Run) -> Result<()> {
-        Err(crate::error::Error::internal("not yet"))
+    fn script(&self) -> Option<&'static dyn Script> {
+        Some(&change::PgScript)
+    }
+
+    async fn drop_scratch(&self, settings: &Settings, run: &Run) -> Result<()> {
+        target::drop_scratch(settings, run).await
     }
 
     async fn open_dump(&self, settings: &Settings, options: &Settings, with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {

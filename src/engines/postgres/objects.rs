@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::{Client, Row};
 
 use super::{
+    catalog::quoted,
     connect::{failed, ident},
     scope::Scope,
 };
@@ -62,7 +63,7 @@ fn named(found: Found, names: &Names<'_>) -> Object {
     if let (Some(table), Some(own)) = (&object.table, names.own.get(&found.table))
         && table != own
     {
-        object.options.insert("partition".into(), own.to_string());
+        object.options.insert("partition".into(), quoted(own));
     }
     object
 }

@@ -153,7 +153,8 @@ fn select(table: &Table, held: &Held, range: &KeyRange) -> Result<String> {
     Ok(format!("COPY (SELECT {} FROM {}{filter}{order}) TO STDOUT", columns.join(", "), held.from))
 }
 
-async fn read_schema(client: &Client, options: &Settings) -> Result<(Schema, Catalog)> {
+/// Tables and objects that the options choose.
+pub async fn read_schema(client: &Client, options: &Settings) -> Result<(Schema, Catalog)> {
     let scope = Scope::read(client, options).await?;
     let mut catalog = catalog::read(client, &scope).await?;
     let names = Names { own: &catalog.own, logical: &catalog.logical };
