@@ -78,6 +78,11 @@ impl KeyRange {
     pub fn all() -> Self {
         Self::default()
     }
+
+    /// Whether a key lies in it.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        self.after.as_deref().is_none_or(|after| key > after) && self.to.as_deref().is_none_or(|to| key <= to)
+    }
 }
 
 /// How changes are written.

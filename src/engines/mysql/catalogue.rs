@@ -43,7 +43,7 @@ impl Scope {
     }
 
     /// `IN` and the list of the databases, for SQL in sessions of ours.
-    fn list(&self) -> String {
+    pub fn list(&self) -> String {
         match self.databases() {
             [] => "IN ('')".into(),
             names => format!("IN ({})", names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")),

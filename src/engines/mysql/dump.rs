@@ -13,6 +13,7 @@ use super::{
     instant,
     patterns::Choice,
     server::Server,
+    source::{MysqlSource, Scene},
     text::{Head, send, send_but_tail},
     tools::{Places, Tool},
     watch::{Limits, seconds},
@@ -44,12 +45,17 @@ pub struct MysqlDump {
     missing: Vec<String>,
     control: Conn,
     floats: Option<Floats>,
+    /// A snapshot of the same instant, where rows are wanted; that of the FLOAT tables is used where there are some.
+    reader: Option<Conn>,
+    /// What may not be of that instant.
+    not_same: Option<String>,
+    with_rows: bool,
     /// The program, running since the moment; `None` once its output was taken.
     child: Option<Child>,
 }
 
 impl MysqlDump {
-    pub async fn open(settings: &Settings, options: &Settings, places: Places, run: &Run) -> Result<Self> {
+    pub async fn open(settings: &Settings, options: &Settings, with_rows: bool, places: Places, run: &Run) -> Result<Self> {
         let target = Target::open(settings, run).await?;
         let all = options.flag("allDatabases");
         let mut control = if all { target.connect_to_server(run).await? } else { target.connect(run).await? };
@@ -107,8 +113,9 @@ impl MysqlDump {
                 }
                 program.spawn(run)
             };
-            let (moment, child, floats) = if float_tables.is_empty() {
-                (instant::now(&mut control, &target).await?, start()?, None)
+            let mut not_same = None;
+            let (moment, child, floats, reader) = if float_tables.is_empty() && !with_rows {
+                (instant::now(&mut control, &target).await?, start()?, None, None)
             } else {
                 let mut reader = if all { target.connect_to_server(run).await? } else { target.connect(run).await? };
                 let held = instant::hold(&mut control, run).await?;
@@ -126,13 +133,23 @@ impl MysqlDump {
                     }
                     Err(refused) => Err(refused),
                 };
-                if let Err(why) = same {
+                if let Err(why) = &same
+                    && with_rows
+                {
+                    not_same = Some(format!("the rows may be of another instant, by some seconds, than the dump: {why}"));
+                }
+                if let Err(why) = same
+                    && !float_tables.is_empty()
+                {
                     warnings.push(format!(
                         "the rows of {} may be of another instant, by some seconds, than the rest: {why}",
                         floats::names(&float_tables, &scope)
                     ));
                 }
-                (moment, child, Some(Floats { tables: float_tables, reader }))
+                match float_tables.is_empty() {
+                    true => (moment, child, None, Some(reader)),
+                    false => (moment, child, Some(Floats { tables: float_tables, reader }), None),
+                }
             };
             let tables: Vec<&Table> = chosen.iter().filter(|table| table.kind == TableKind::Table).collect();
             let facts = DumpFacts {
@@ -144,10 +161,11 @@ impl MysqlDump {
                 counts: None,
                 warnings,
             };
-            Ok((scope, choice, server, tool, missing, facts, floats, child))
+            Ok((scope, choice, server, tool, missing, facts, floats, reader, not_same, child))
         };
-        let (scope, choice, server, tool, missing, facts, floats, child) = run.until_cancelled(opening).await?;
-        Ok(Self { options: options.clone(), target, choice, scope, server, tool, facts, missing, control, floats, child: Some(child) })
+        let (scope, choice, server, tool, missing, facts, floats, reader, not_same, child) = run.until_cancelled(opening).await?;
+        let (options, child) = (options.clone(), Some(child));
+        Ok(Self { options, target, choice, scope, server, tool, facts, missing, control, floats, reader, not_same, with_rows, child })
     }
 
     async fn dump(&mut self, out: &ByteSender, run: &Run) -> Result<()> {
@@ -261,8 +279,18 @@ impl Dump for MysqlDump {
         vec![(ArtifactKind::Dump, DumpFormat::PlainSql)]
     }
 
-    async fn source(&mut self, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(Error::internal("not yet"))
+    async fn source(&mut self, run: &Run) -> Result<Box<dyn RowSource>> {
+        let floats = self.floats.take().map(|floats| floats.reader).filter(|_| self.with_rows);
+        let reader = self.reader.take().or(floats).ok_or_else(|| Error::internal("the dump was not opened for its rows"))?;
+        let scene = Scene {
+            target: self.target.clone(),
+            server: self.server.clone(),
+            scope: self.scope.clone(),
+            choice: self.choice.clone(),
+            options: self.options.clone(),
+        };
+        let warnings = self.not_same.take().into_iter().collect();
+        Ok(Box::new(MysqlSource::on(reader, scene, self.facts.moment, warnings, run).await?))
     }
 
     async fn write(&mut self, part: ArtifactKind, out: ByteSender, run: &Run) -> Result<()> {

@@ -18,11 +18,14 @@ mod account;
 mod address;
 mod arguments;
 mod catalogue;
+mod cells;
 mod choose;
 mod connect;
 mod contents;
 mod count;
 mod definitions;
+mod definitions_of;
+mod describe;
 mod dialect;
 mod dump;
 mod floats;
@@ -43,6 +46,8 @@ mod record;
 mod restore;
 mod rows;
 mod server;
+mod shape;
+mod source;
 mod statement;
 mod swap;
 mod text;
@@ -90,8 +95,8 @@ impl Engine for Mysql {
         }
     }
 
-    async fn open_source(&self, _settings: &Settings, _options: &Settings, _run: &Run) -> Result<Box<dyn RowSource>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_source(&self, settings: &Settings, options: &Settings, run: &Run) -> Result<Box<dyn RowSource>> {
+        Ok(Box::new(source::MysqlSource::open(settings, options, run).await?))
     }
 
     async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
@@ -102,8 +107,8 @@ impl Engine for Mysql {
         Err(crate::error::Error::internal("not yet"))
     }
 
-    async fn open_dump(&self, settings: &Settings, options: &Settings, _with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {
-        Ok(Box::new(dump::MysqlDump::open(settings, options, self.places(), run).await?))
+    async fn open_dump(&self, settings: &Settings, options: &Settings, with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {
+        Ok(Box::new(dump::MysqlDump::open(settings, options, with_rows, self.places(), run).await?))
     }
 
     fn inspector(&self, _format: DumpFormat) -> Box<dyn Inspector> {

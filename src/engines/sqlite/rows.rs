@@ -221,7 +221,7 @@ impl Reading {
         for at in &self.key {
             encode_part(key, self.classes[*at], cells[*at].unwrap_or_default());
         }
-        self.range.after.as_ref().is_none_or(|after| *key > *after) && self.range.to.as_ref().is_none_or(|to| *key <= *to)
+        self.range.holds(key)
     }
 }
 

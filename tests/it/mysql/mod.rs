@@ -40,6 +40,7 @@ mod names;
 mod options;
 mod restores;
 mod rogue;
+mod rows_read;
 mod tools;
 
 /// Only the programs of the tests' own servers.
