@@ -13,6 +13,7 @@ mod show;
 mod view;
 mod write;
 
+pub(super) use read::PatchRow;
 pub use read::Report;
 pub use write::ReportWriter;
 

@@ -16,7 +16,7 @@ use super::{
     view::change_view,
 };
 use crate::{
-    diff::{bson::fields_of, pair::Which},
+    diff::{bits, bson::fields_of, pair::Which},
     domain::diff::{ChangeFilter, ChangePage, ChangeView, ColumnDiff, DiffSummary, ValueView},
     error::{Error, Result},
     snapshot::{
@@ -33,6 +33,15 @@ const SEARCH: Duration = Duration::from_millis(300);
 pub struct Report {
     blocks: Reader,
     index: Arc<RwLock<Index>>,
+}
+
+/// A change with what a patch says beside its rows.
+pub(in crate::diff) struct PatchRow {
+    pub change: RowChange,
+    /// The columns that changed.
+    pub columns: Vec<String>,
+    pub documents: bool,
+    pub multiset: bool,
 }
 
 /// One table of a report as it was when it was asked for.
@@ -66,6 +75,11 @@ impl Report {
     /// `None` while the report is still written.
     pub fn summary(&self) -> Option<DiffSummary> {
         self.index().summary.clone()
+    }
+
+    /// The tables in the order in which they were compared.
+    pub fn table_names(&self) -> Vec<String> {
+        self.index().tables.iter().map(|table| table.heading.name.clone()).collect()
     }
 
     /// The table as it is on each side: its stored columns are those of the rows in the report.
@@ -215,23 +229,45 @@ impl Report {
     /// Every change of a table that the filter takes, its text included, in order, each with its place; reads one block
     /// at a time. `table` counts, not the filter's. Errors when the report has no such table.
     pub fn changes(&self, table: &str, filter: &ChangeFilter) -> Result<impl Iterator<Item = Result<(u64, RowChange)>> + Send + use<>> {
+        self.walk(table, filter, |plan, at, entry| Ok((at, plan.rows.change(entry)?)))
+    }
+
+    /// The same with what a patch says beside the rows.
+    pub(in crate::diff) fn patch_rows(
+        &self,
+        table: &str,
+        filter: &ChangeFilter,
+    ) -> Result<impl Iterator<Item = Result<PatchRow>> + Send + use<>> {
+        self.walk(table, filter, |plan, _, entry| {
+            let (documents, multiset) = (plan.rows.heading.documents, plan.rows.heading.multiset);
+            let columns = bits::iter(entry.columns).filter_map(|at| Some(plan.columns.get(at)?.name.clone())).collect();
+            Ok(PatchRow { change: plan.rows.change(entry)?, columns, documents, multiset })
+        })
+    }
+
+    fn walk<T: Send, F: Fn(&Plan, u64, &Entry<'_>) -> Result<T> + Send>(
+        &self,
+        table: &str,
+        filter: &ChangeFilter,
+        read: F,
+    ) -> Result<impl Iterator<Item = Result<T>> + Send + use<T, F>> {
         let plan = self.plan(&ChangeFilter { table: Some(table.to_owned()), ..filter.clone() })?;
         let needle = filter.q.as_deref().and_then(Needle::of);
         let reader = self.blocks.clone();
         let blocks: Vec<_> = plan.blocks.iter().copied().filter(|planned| planned.hits.is_none_or(|hits| hits.taken > 0)).collect();
-        let read = move |planned: PlannedBlock| -> Result<Vec<(u64, RowChange)>> {
+        let read_block = move |planned: PlannedBlock| -> Result<Vec<T>> {
             let block = reader.read(planned.block)?;
             let mut taken = Vec::new();
             for (entry, at) in entries(&block).zip(planned.first..) {
                 let entry = entry?;
                 let meets = |needle: &Needle| needle.meets(&plan.rows, &plan.fields, &entry);
                 if plan.selection.entry(&entry) == Taken::Yes && needle.as_ref().map_or(Ok(true), meets)? {
-                    taken.push((at, plan.rows.change(&entry)?));
+                    taken.push(read(&plan, at, &entry)?);
                 }
             }
             Ok(taken)
         };
-        Ok(blocks.into_iter().flat_map(move |planned| match read(planned) {
+        Ok(blocks.into_iter().flat_map(move |planned| match read_block(planned) {
             Ok(taken) => taken.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         }))

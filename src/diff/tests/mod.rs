@@ -2,6 +2,9 @@
 
 mod naive;
 mod pages;
+mod patches;
 mod rows;
 mod sample;
+mod schemas;
 mod shapes;
+mod snapshots;
