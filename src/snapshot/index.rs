@@ -72,13 +72,14 @@ impl Entry {
 /// A node: the entries below it. Level 1 is above leaves.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Node {
+    pub id: [u8; 32],
     pub level: u8,
     pub entries: Vec<Entry>,
 }
 
 impl Node {
-    /// Reads a node and returns its id too. Errors without context when the bytes are none.
-    pub fn read(plain: Bytes, hashing: &Hashing) -> Result<(Self, [u8; 32])> {
+    /// Reads a node. Errors without context when the bytes are none.
+    pub fn read(plain: Bytes, hashing: &Hashing) -> Result<Self> {
         let level = *plain.first().ok_or_else(|| Error::new(Kind::Storage, "a node is empty"))?;
         let mut hasher = hashing.hasher(level);
         let mut rest = plain.slice(1..);
@@ -89,7 +90,7 @@ impl Node {
             entries.push(entry);
             rest = after;
         }
-        Ok((Self { level, entries }, *hasher.finalize().as_bytes()))
+        Ok(Self { id: *hasher.finalize().as_bytes(), level, entries })
     }
 
     /// True when this is what `entry` may be of: keys ascend up to its last one, and everything adds up. Then no part of a

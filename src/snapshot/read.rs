@@ -1,6 +1,9 @@
 //! Opens a snapshot and finds things in it: tables, rows by key, pages, leaves.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 
@@ -26,11 +29,18 @@ pub struct Snapshot {
 pub(super) struct Inner {
     pub file: container::Reader,
     pub hashing: Hashing,
+    /// Nodes that were read last, the newest at the end: pages and rows found by key begin at the same ones.
+    nodes: Mutex<VecDeque<Arc<Node>>>,
     footer: Footer,
     schema: Schema,
     entries: HashMap<TableName, usize>,
     tables: HashMap<TableName, usize>,
 }
+
+/// Nodes kept in memory, 16 KiB each on average.
+const NODES_KEPT: usize = 64;
+/// Plain bytes of the largest node that is kept: only keys of many kilobytes make larger ones.
+const NODE_MAX: u32 = 128 * 1024;
 
 /// A leaf as the index knows it: rows with keys after `after` up to `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +62,7 @@ impl Snapshot {
         let hashing = Hashing::new(file.hash_key());
         let entries = footer.tables.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
         let tables = schema.tables.iter().enumerate().map(|(at, table)| (table.name.clone(), at)).collect();
-        Ok(Self { inner: Arc::new(Inner { file, hashing, footer, schema, entries, tables }) })
+        Ok(Self { inner: Arc::new(Inner { file, hashing, nodes: Mutex::default(), footer, schema, entries, tables }) })
     }
 
     pub fn facts(&self) -> &SnapshotFacts {
@@ -120,7 +130,7 @@ impl Snapshot {
 
     /// The leaves of a table in order, without their rows.
     pub fn leaves(&self, name: &TableName) -> Result<Leaves> {
-        Ok(Leaves { cursor: Cursor::from_key(self.clone(), self.known(name)?, None, None)?, after: None })
+        Ok(Leaves { cursor: Cursor::from_key(self.clone(), self.known(name)?, None, None)?, after: None, failed: false })
     }
 
     /// Errors unless the snapshot has rows of this table.
@@ -131,10 +141,23 @@ impl Snapshot {
 
 impl Inner {
     /// The node that an entry is of. Errors unless it is that one, on this level.
-    pub fn node(&self, entry: &Entry, level: u8) -> Result<Node> {
-        let plain = Bytes::from(self.file.read(entry.block)?);
-        let node = Node::read(plain, &self.hashing).ok().filter(|(node, id)| *id == entry.id && node.is_below(entry, level));
-        node.map(|(node, _)| node).ok_or_else(|| self.file.damaged(entry.block, "it is not the part of the index that belongs here"))
+    pub fn node(&self, entry: &Entry, level: u8) -> Result<Arc<Node>> {
+        let known = self.nodes.lock().iter().flat_map(|nodes| nodes.iter()).find(|node| node.id == entry.id).cloned();
+        let node = match known {
+            Some(node) => Some(node),
+            None => Node::read(self.file.read(entry.block)?.into(), &self.hashing).ok().map(Arc::new),
+        };
+        let node = node.filter(|node| node.id == entry.id && node.is_below(entry, level));
+        let node = node.ok_or_else(|| self.file.damaged(entry.block, "it is not the part of the index that belongs here"))?;
+        if let Ok(mut nodes) = self.nodes.lock()
+            && entry.block.plain <= NODE_MAX
+            && !nodes.iter().any(|known| known.id == node.id)
+        {
+            nodes.push_back(node.clone());
+            let excess = nodes.len().saturating_sub(NODES_KEPT);
+            nodes.drain(..excess);
+        }
+        Ok(node)
     }
 }
 
@@ -142,15 +165,23 @@ impl Inner {
 pub struct Leaves {
     cursor: Cursor,
     after: Option<Vec<u8>>,
+    /// It ends with the first error.
+    failed: bool,
 }
 
 impl Iterator for Leaves {
     type Item = Result<LeafRange>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
         let leaf = match self.cursor.pass_leaf() {
             Ok(leaf) => leaf?,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                self.failed = true;
+                return Some(Err(error));
+            }
         };
         let to = leaf.last.to_vec();
         let after = self.after.replace(to.clone());

@@ -1,6 +1,6 @@
 //! Walks over the rows of one table of a snapshot, and past whole subtrees of them.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     ahead::ReadAhead,
@@ -34,7 +34,7 @@ pub struct Cursor {
 }
 
 struct Step {
-    node: Node,
+    node: Arc<Node>,
     at: usize,
 }
 
@@ -90,11 +90,12 @@ impl Cursor {
     }
 
     fn new(snapshot: Snapshot, table: &TableEntry, to: Option<&[u8]>) -> Result<Self> {
-        let top = Node { level: table.level.saturating_add(1), entries: table.top().into_iter().collect() };
+        // It stands for the table: nothing is called by its id.
+        let top = Node { id: [0; 32], level: table.level.saturating_add(1), entries: table.top().into_iter().collect() };
         let decoder = snapshot.inner.file.decoder()?;
         Ok(Self {
             snapshot,
-            path: vec![Step { node: top, at: 0 }],
+            path: vec![Step { node: Arc::new(top), at: 0 }],
             to: to.map(<[u8]>::to_vec),
             leaf: Vec::new(),
             loaded: false,

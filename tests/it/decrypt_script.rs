@@ -23,33 +23,33 @@ def peak():
         file.write(status["VmHWM"].split()[0])
 "#;
 
-/// A folder with one sealed file in it.
-struct Case {
+/// A folder with one file in it.
+pub struct Case {
     folder: TempDir,
     site: TempDir,
 }
 
 impl Case {
-    fn new(name: &str, bytes: &[u8]) -> Self {
+    pub fn new(name: &str, bytes: &[u8]) -> Self {
         let case = Self { folder: TempDir::new().unwrap(), site: TempDir::new().unwrap() };
         std::fs::write(case.site.path().join("sitecustomize.py"), SITE).unwrap();
         std::fs::write(case.folder.path().join(name), bytes).unwrap();
         case
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = python();
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decrypt.py")).args(args);
         command.current_dir(self.folder.path()).env("PYTHONPATH", self.site.path()).env("ENCRYPTION_KEY", PASSPHRASE);
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
     /// Expects the script to fail with this code and message, and to leave nothing.
-    fn refused(&self, command: &mut Command, code: i32, says: &str) {
+    pub fn refused(&self, command: &mut Command, code: i32, says: &str) {
         let before = self.files();
         let output = command.output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -65,7 +65,7 @@ impl Case {
         names
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    pub fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.folder.path().join(name)).unwrap()
     }
 }

@@ -23,6 +23,7 @@ mod peers;
 mod pipeline;
 mod postgres;
 mod product;
+mod snapshot_file;
 mod sqlite;
 mod stores;
 mod support;

@@ -186,6 +186,9 @@ mod tests {
         assert_eq!(key.id(), "88a7961a");
         assert_eq!(hex::encode(*key.text_key()), "bddef617eb84ec8ca611195fb5fa67198083aa65e56938221cbe4962243b83e4");
         assert_eq!(hex::encode(*key.file_key(&[9; 32], b"preamble")), "e159660fb0e46fd539635565ed198cfd10fda9a9a2fad3e91cea7fd5a3c74712");
+        let snapshot = key.snapshot_key(&[9; 32], b"preamble");
+        assert_eq!(hex::encode(*snapshot), "537fcc9d84da0a89df2283ec48ae29d0e6203b090a2ff5e01218f073932855a4");
+        assert_eq!(hex::encode(*key.leaf_key()), "206cd2c195a52e303a508238185a3aca0e4fb3d06cc80cacc109a4571eabfece");
         assert_eq!(key.mac(b"{}").mac, "ae32028ac4b106b48bc39f96dd36f3f6c27f357f476ed1102d9d63ac8456998a");
     }
 

@@ -101,6 +101,40 @@ fn subtrees_can_be_passed_from_wherever_one_begins() {
     assert!(deepest >= 3, "the table has {deepest} levels");
 }
 
+/// A file that counts how often it is read.
+struct Counted(Bytes, Arc<std::sync::atomic::AtomicU64>);
+
+impl ReadAt for Counted {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read(&self, offset: u64, length: usize) -> Result<Bytes> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.read(offset, length)
+    }
+}
+
+#[test]
+fn a_row_or_page_takes_few_reads_and_a_whole_table_large_ones() {
+    let rows = some_rows(20_000, 400, 12);
+    let reads = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let file = Counted(write(&keyed("t"), &rows, None, None).0.into(), reads.clone());
+    let taken = || reads.swap(0, std::sync::atomic::Ordering::Relaxed);
+    let snapshot = Snapshot::open(Arc::new(file), None).unwrap();
+    assert!(taken() <= 3, "beginning, end and schema");
+    assert!(snapshot.entry(&name()).unwrap().level == 1);
+    for key in rows.keys().step_by(997) {
+        snapshot.get(&name(), key).unwrap().unwrap();
+    }
+    assert!(taken() <= 1 + 21, "the index once, and a leaf each");
+    snapshot.page(&name(), 9_000, 20).unwrap();
+    assert!(taken() <= 2);
+    assert!(rest(&mut snapshot.cursor(&name(), None, None).unwrap()) == rows);
+    let taken = taken();
+    assert!(taken <= 12, "{taken} reads of {} leaves", snapshot.entry(&name()).unwrap().leaves);
+}
+
 #[test]
 fn a_range_that_begins_or_ends_with_a_leaf_offers_it_whole() {
     let rows = some_rows(8_000, 200, 8);
