@@ -61,6 +61,7 @@ pub async fn open(config: Config) -> Result<Opened> {
         queued: Notify::new(),
         running: Mutex::new(HashMap::new()),
         instance_id,
+        diff_reports: Arc::default(),
         logins: LoginLimit::default(),
         started_at: Moment::now(),
         snapshots: Default::default(),

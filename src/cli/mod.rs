@@ -15,6 +15,7 @@ use crate::{
 mod backup;
 mod decrypt;
 mod demo;
+mod diff;
 mod export;
 mod healthcheck;
 mod import;
@@ -48,6 +49,7 @@ enum Command {
     Restore(restore::Args),
     Verify(verify::Args),
     Snapshot(snapshot::Args),
+    Diff(diff::Args),
     Decrypt(decrypt::Args),
     Rebuild(rebuild::Args),
     Export(export::Args),
@@ -86,6 +88,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Restore(args) => restore::run(args, load(false)?).await,
         Command::Verify(args) => verify::run(args, load(false)?).await,
         Command::Snapshot(args) => snapshot::run(args, load(false)?).await,
+        Command::Diff(args) => diff::run(args, load(false)?).await,
         Command::Decrypt(args) => decrypt::run(args, load(false)?).await,
         Command::Rebuild(args) => rebuild::run(args, load(false)?).await,
         Command::Export(args) => export::run(args, load(false)?).await,

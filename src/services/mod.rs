@@ -31,6 +31,7 @@ pub mod audit;
 pub mod backup;
 pub mod compare;
 pub mod databases;
+pub mod exports;
 pub mod jobs;
 pub mod keys;
 mod learned;
@@ -55,6 +56,8 @@ pub struct Ctx {
     pub queued: Notify,
     /// How to cancel the jobs that run in this process.
     pub running: Mutex<HashMap<JobId, CancellationToken>>,
+    /// Reports of comparisons that are open.
+    pub diff_reports: Arc<compare::Reports>,
     /// Slows down guessing of passwords.
     pub logins: LoginLimit,
     /// Made once per data directory; written into manifests.

@@ -33,6 +33,12 @@ impl Hashing {
         xxh3_64_with_seed(key, self.sample)
     }
 
+    /// Whether a sample of this share of the rows, 0 to 1, keeps the one with this key.
+    #[inline]
+    pub fn keeps(&self, key: &[u8], share: f64) -> bool {
+        share >= 1.0 || self.sample(key) < (share * 2_f64.powi(64)) as u64
+    }
+
     /// The id of a leaf.
     pub fn leaf(&self, plain: &[u8]) -> [u8; 32] {
         *self.hasher(0).update(plain).finalize().as_bytes()

@@ -103,6 +103,11 @@ impl Snapshot {
         self.header().note.as_ref().map(|note| note.key_id.as_str())
     }
 
+    /// Whether a sample of this share keeps the row with this key: the same rows in every snapshot under one hash key.
+    pub fn keeps(&self, key: &[u8], share: f64) -> bool {
+        self.inner.hashing.keeps(key, share)
+    }
+
     /// The rows of a table with keys after `after` (exclusive) up to `to` (inclusive). Errors when there is no such table.
     pub fn cursor(&self, name: &TableName, after: Option<&[u8]>, to: Option<&[u8]>) -> Result<Cursor> {
         Cursor::from_key(self.clone(), self.known(name)?, after, to)

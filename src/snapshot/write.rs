@@ -30,8 +30,6 @@ struct Open {
     name: TableName,
     keyless: bool,
     sample: Option<f64>,
-    /// Rows are kept whose hash is below; `None` keeps all.
-    keep_below: Option<u64>,
     seen: u64,
     leaf: RowBatch,
     /// Where the key of its last row is in it.
@@ -74,7 +72,6 @@ impl Writer {
             name: table.name.clone(),
             keyless: Layout::of(table)?.keyless(),
             sample,
-            keep_below: sample.filter(|share| *share < 1.0).map(|share| (share * 2_f64.powi(64)) as u64),
             seen: 0,
             leaf: RowBatch::default(),
             leaf_last: 0..0,
@@ -98,7 +95,7 @@ impl Writer {
         open.last.extend_from_slice(row.key);
         let count = if open.keyless { varint::take(row.value)?.0 } else { 1 };
         open.seen = open.seen.saturating_add(count);
-        if open.keep_below.is_some_and(|limit| self.hashing.sample(row.key) >= limit) {
+        if open.sample.is_some_and(|share| !self.hashing.keeps(row.key, share)) {
             return Ok(());
         }
         let key_at = varint::length(row.key.len() as u64);

@@ -20,7 +20,7 @@ use super::envelope::{ErrorBody, ErrorDetails, ErrorEnvelope, FieldProblem, Meta
     ),
     components(schemas(ErrorEnvelope, ErrorBody, ErrorDetails, FieldProblem, Meta)),
     tags(
-        (name = "databases"), (name = "engines"), (name = "backups"), (name = "restores"), (name = "diffs"), (name = "jobs"), (name = "stores"),
+        (name = "databases"), (name = "engines"), (name = "backups"), (name = "restores"), (name = "diffs"), (name = "exports"), (name = "jobs"), (name = "stores"),
         (name = "accounts"), (name = "audit"), (name = "system"), (name = "health"), (name = "events")
     )
 )]

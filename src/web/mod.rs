@@ -16,6 +16,7 @@ pub mod engines;
 pub mod envelope;
 pub mod error;
 pub mod events;
+mod exports;
 pub mod extract;
 pub mod filters;
 pub mod forms;

@@ -23,7 +23,7 @@ use utoipa_axum::{
 };
 
 use super::{
-    account, assets, audit, backups, compare, databases, diffs, document as openapi_document, engines, error::Failure, events, jobs,
+    account, assets, audit, backups, compare, databases, diffs, document as openapi_document, engines, error::Failure, events, exports, jobs,
     middleware, restores, stores, system,
 };
 use crate::{
@@ -83,6 +83,7 @@ fn api() -> Routes {
         .routes(routes!(diffs::api::value))
         .routes(routes!(diffs::api::patch))
         .routes(routes!(diffs::api::restore))
+        .routes(routes!(exports::api))
         // jobs
         .routes(routes!(jobs::list::api))
         .routes(routes!(jobs::show::api))
@@ -172,6 +173,7 @@ fn public_pages() -> Table {
     vec![
         ("/setup", vec![(Method::GET, get(account::setup::page)), (Method::POST, post(account::setup::submit))]),
         ("/login", vec![(Method::GET, get(account::login::page)), (Method::POST, post(account::login::submit))]),
+        ("/exports/{token}", vec![(Method::GET, get(exports::file))]),
         ("/theme", vec![(Method::GET, get(system::theme::set))]),
         ("/static/{*name}", vec![(Method::GET, get(assets::serve))]),
     ]

@@ -24,12 +24,20 @@ use crate::{
 };
 
 pub mod apply;
-pub(super) mod execute;
+pub mod between;
+pub mod execute;
+pub mod live;
 pub mod patch;
+mod phases;
+mod project;
+mod reports;
+pub mod sides;
+pub mod telling;
 pub mod view;
 
 pub use apply::{RowRestoreRequest, restore_rows};
 pub use patch::patch;
+pub use reports::Reports;
 pub use view::{ValueQuery, changes, value};
 
 /// Asks for a comparison. At most one side is a live database.
@@ -201,7 +209,7 @@ fn backup_label(backup: &Backup) -> String {
 }
 
 /// Options in their canonical form. Every problem is reported at once, by field.
-fn check_options(mut options: DiffOptions) -> Result<DiffOptions> {
+pub fn check_options(mut options: DiffOptions) -> Result<DiffOptions> {
     let mut problems = Vec::new();
     for list in [&mut options.tables, &mut options.ignore_columns] {
         list.iter_mut().for_each(|pattern| *pattern = pattern.trim().to_owned());

@@ -16,7 +16,7 @@ use crate::{
     },
     engines::{self, DumpSource, RestoreOutcome, RestoreRequest},
     error::{Error, Kind, Result},
-    services::{Ctx, backup, databases, jobs, stores},
+    services::{Ctx, backup, compare, databases, jobs, stores},
 };
 
 pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
@@ -28,6 +28,9 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     restore.started_at = Some(Moment::now());
     db::restores::mark_running(&ctx.db, id, Moment::now()).await?;
 
+    if restore.plan.rows.is_some() {
+        return compare::apply::execute(ctx, organization, job, restore, run).await;
+    }
     let database_id = restore.database_id.ok_or_else(|| Error::conflict("the target database was removed from the configuration"))?;
     let database = db::databases::get(&ctx.db, organization, database_id).await?;
     let engine = engines::find(&database.engine)?;
@@ -125,6 +128,7 @@ pub(in crate::services) async fn settle(
     let untouched = restore.started_at.is_none();
     let state = match restore.plan.mode {
         _ if untouched => "it had not begun: nothing was changed",
+        _ if restore.plan.rows.is_some() => "nothing of it stays, except in a MongoDB without transactions; the log tells how far it went",
         RestoreMode::Drop => "the database that was there is untouched unless the log says that it was swapped",
         RestoreMode::New => "a half-made new database may be left; the log names it",
         RestoreMode::Clean | RestoreMode::Append => "the target may hold a part of the data; the log tells how far it went",

@@ -31,7 +31,7 @@ const QUERIES: &[(&str, &str)] = &[("/api/diffs/{id}/value", "?table=t&at=0&colu
 
 fn address(entry: &Entry) -> String {
     let query = QUERIES.iter().find(|(path, _)| *path == entry.path).map_or("", |(_, query)| query);
-    entry.path.replace("{id}", SOME_ID).replace("{*name}", "app.css") + query
+    entry.path.replace("{id}", SOME_ID).replace("{*name}", "app.css").replace("{token}", "made-up") + query
 }
 
 fn stranger() -> Client {
@@ -50,6 +50,7 @@ async fn send(client: &Client, base: &str, entry: &Entry, cookie: &str) -> Respo
         }
         (_, "/api/backups") => request.json(&json!({"databaseId": SOME_ID})),
         (_, "/api/restores") => request.json(&plan),
+        (_, "/api/exports") => request.json(&json!({"backupId": SOME_ID, "table": "t", "format": "csv"})),
         (_, "/api/diffs") => request.json(&json!({"before": {"backupId": SOME_ID}, "after": {"databaseId": SOME_ID}})),
         (_, "/api/diffs/{id}/restore") => request.json(&json!({"direction": "revert", "databaseId": SOME_ID, "confirm": "x"})),
         (_, "/api/databases" | "/api/databases/{id}" | "/api/databases/test-connection") => request.json(&database),
