@@ -160,8 +160,7 @@ async fn compared(args: &Args, keys: Option<KeyRing>, run: &Run, scratch: &TempD
         return Err(Error::validation(format!("{} cannot be compared with {}: the engines differ", one.label, other.label)));
     }
     let (engine, database) = (after.engine, if before.database.is_empty() { after.database } else { before.database });
-    let sides =
-        Sides { before: before.side, after: after.side, before_label: label(&args.before), after_label: label(&args.after) };
+    let sides = Sides { before: before.side, after: after.side, before_label: label(&args.before), after_label: label(&args.after) };
     let (path, run, name) = (scratch.path().join("report"), run.clone(), database.clone());
     let working = tokio::task::spawn_blocking(move || -> Result<_> {
         let naming = || "writing the report of the comparison".to_owned();
@@ -363,7 +362,8 @@ fn row_line(columns: &[ColumnDiff], change: &ChangeView) -> String {
 /// A value on one line. Control characters, which could give a terminal orders, are written out.
 fn shown(value: &ValueView) -> String {
     let Some(text) = &value.text else { return "NULL".to_owned() };
-    let mut short: String = text.chars().take(80).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    let mut short: String =
+        text.chars().take(80).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
     if value.cut || text.chars().count() > 80 {
         short.push('…');
     }

@@ -23,8 +23,8 @@ use utoipa_axum::{
 };
 
 use super::{
-    account, assets, audit, backups, compare, databases, diffs, document as openapi_document, engines, error::Failure, events, exports, jobs,
-    middleware, restores, stores, system,
+    account, assets, audit, backups, compare, databases, diffs, document as openapi_document, engines, error::Failure, events, exports,
+    jobs, middleware, restores, stores, system,
 };
 use crate::{
     error::{Error, Result},

@@ -157,7 +157,8 @@ fn check(diff: &Diff, request: RowRestoreRequest) -> Result<(RestorePlan, String
     }
     let table = request.table.or_else(|| request.filter.as_ref().and_then(|filter| filter.table.clone()));
     if table.is_none() && !request.at.is_empty() {
-        return Err(Error::validation("changes are chosen by their place, but no table is named").fields(vec![("table".into(), "is required".into())]));
+        return Err(Error::validation("changes are chosen by their place, but no table is named")
+            .fields(vec![("table".into(), "is required".into())]));
     }
     let filter = ChangeFilter { table: table.clone(), ..request.filter.clone().unwrap_or_default() };
     let summary = diff.summary.as_ref().ok_or_else(|| Error::internal("a completed comparison without a summary"))?;

@@ -120,7 +120,8 @@ fn schema_changes(before: &Side, after: &Side, pairs: &[TablePair<'_>], options:
     let renamed = pairs.iter().filter(|pair| pair.renamed).filter_map(|pair| Some((pair.before?.name.clone(), pair.after?.name.clone())));
     let mut changes = diff::compare_schema_renamed(before.schema(), after.schema(), &renamed.collect::<Vec<_>>());
     if !options.tables.is_empty() {
-        let chosen: HashSet<_> = pairs.iter().flat_map(|pair| [pair.before, pair.after]).flatten().map(|table| table.name.to_string()).collect();
+        let chosen: HashSet<_> =
+            pairs.iter().flat_map(|pair| [pair.before, pair.after]).flatten().map(|table| table.name.to_string()).collect();
         changes.retain(|change| change.table.as_ref().is_some_and(|table| chosen.contains(table)));
     }
     changes
@@ -210,10 +211,8 @@ impl Work<'_> {
 
     fn range(&mut self, before: Option<(&Side, &Table)>, after: Option<(&Side, &Table)>, range: &KeyRange, all: &mut Tally) -> Result<()> {
         let skips = matches!((before, after), (Some((_, one)), Some((_, other))) if alike(one, other));
-        let share = lesser(
-            before.and_then(|(side, table)| side.sample(&table.name)),
-            after.and_then(|(side, table)| side.sample(&table.name)),
-        );
+        let share =
+            lesser(before.and_then(|(side, table)| side.sample(&table.name)), after.and_then(|(side, table)| side.sample(&table.name)));
         let sampler = [before, after].into_iter().flatten().find_map(|(side, table)| match side {
             Side::Snapshot(snapshot) if side.sample(&table.name).is_some() => Some(snapshot.clone()),
             _ => None,
@@ -305,7 +304,8 @@ impl Work<'_> {
 
 /// The rows of both tables are written in the same bytes: equal bytes are equal rows, and equal hashes equal leaves.
 fn alike(one: &Table, other: &Table) -> bool {
-    one.key == other.key && one.stored().map(|column| (&column.name, column.class)).eq(other.stored().map(|column| (&column.name, column.class)))
+    one.key == other.key
+        && one.stored().map(|column| (&column.name, column.class)).eq(other.stored().map(|column| (&column.name, column.class)))
 }
 
 /// The leaves of a table with their rows, and the open range after the last of them.

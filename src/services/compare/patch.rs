@@ -52,7 +52,8 @@ pub async fn patch(
     wanted.check()?;
     let summary = diff.summary.clone().unwrap_or_default();
     let report = reports::read(ctx, &diff, |report| Ok(report.clone())).await?;
-    audit::record(ctx, actor, "diff.patch", id, serde_json::json!({ "format": format, "direction": direction, "table": filter.table })).await?;
+    audit::record(ctx, actor, "diff.patch", id, serde_json::json!({ "format": format, "direction": direction, "table": filter.table }))
+        .await?;
     let file_name = format!("{}_{direction}_{}.{}", naming::safe_name(&diff.database_name), id.short(), extension(format));
     Ok(Download { file_name, size: None, stream: patch_stream(report, summary, wanted) })
 }

@@ -22,7 +22,8 @@ pub struct Phase {
 pub fn phases(engine: &dyn Engine, tables: usize, referenced: impl Fn(usize) -> bool) -> Vec<Phase> {
     let at_once = engine.info().id == "postgresql";
     let last = |table: &usize| at_once && referenced(*table);
-    let removals = |wanted: bool| (0..tables).rev().filter(move |table| last(table) == wanted).map(|table| Phase { table, kind: ChangeKind::Removed });
+    let removals =
+        |wanted: bool| (0..tables).rev().filter(move |table| last(table) == wanted).map(|table| Phase { table, kind: ChangeKind::Removed });
     let of = |kind| (0..tables).map(move |table| Phase { table, kind });
     removals(false).chain(of(ChangeKind::Added)).chain(of(ChangeKind::Changed)).chain(removals(true)).collect()
 }

@@ -41,8 +41,7 @@ impl Projection {
         };
         let first = *names.first().ok_or_else(|| Error::internal("a change of a table that neither side has"))?;
         let has = |table: &Table, name: &str| table.stored().any(|column| column.name == name);
-        let columns: Vec<_> =
-            target.stored().filter(|column| names.iter().all(|table| has(table, &column.name))).cloned().collect();
+        let columns: Vec<_> = target.stored().filter(|column| names.iter().all(|table| has(table, &column.name))).cloned().collect();
         if let Key::Columns { columns: key } = &first.key
             && let Some(missing) = key.iter().find(|name| !columns.iter().any(|column| column.name == **name))
         {
@@ -102,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_change_takes_the_order_and_the_columns_of_its_target() {
-        let (old, wanted, target) = (table(&["id", "a", "gone"], &["id"]), table(&["id", "new", "a"], &["id"]), table(&["a", "id"], &["id"]));
+        let (old, wanted, target) =
+            (table(&["id", "a", "gone"], &["id"]), table(&["id", "new", "a"], &["id"]), table(&["a", "id"], &["id"]));
         let projection = Projection::of(ChangeKind::Changed, Some(&old), Some(&wanted), &target).unwrap();
         let change = RowChange { kind: ChangeKind::Changed, before: Some(row(&["1", "x", "g"])), after: Some(row(&["1", "n", "y"])) };
         let written = projection.change(change.clone()).unwrap();

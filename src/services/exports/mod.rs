@@ -130,7 +130,9 @@ async fn open(ctx: &Arc<Ctx>, actor: &Actor, request: ExportRequest) -> Result<B
         (_, Some(id)) => {
             let filter = ChangeFilter { table: Some(request.table), ..ChangeFilter::default() };
             match request.format {
-                ExportFormat::Sql => compare::patch(ctx, actor, id, PatchFormat::Sql, Direction::Apply, &filter).await.map(|file| file.stream),
+                ExportFormat::Sql => {
+                    compare::patch(ctx, actor, id, PatchFormat::Sql, Direction::Apply, &filter).await.map(|file| file.stream)
+                }
                 ExportFormat::Csv => compare::patch::table_text(ctx, actor, id, &filter, true).await,
                 ExportFormat::JsonLines => compare::patch::table_text(ctx, actor, id, &filter, false).await,
             }
@@ -154,7 +156,9 @@ fn script(engine: &str, format: ExportFormat) -> Result<Option<&'static dyn Scri
 /// The table of a snapshot by the name that people write. Errors when there is none.
 pub(super) fn find_table<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Table> {
     let found = snapshot.schema().tables.iter().find(|table| table.name.to_string() == name);
-    found.filter(|table| snapshot.entry(&table.name).is_some()).ok_or_else(|| Error::not_found(format_args!("the table {name} in this backup")))
+    found
+        .filter(|table| snapshot.entry(&table.name).is_some())
+        .ok_or_else(|| Error::not_found(format_args!("the table {name} in this backup")))
 }
 
 /// Every row of a table. A row that is there several times, in a table without a key, is written as often.

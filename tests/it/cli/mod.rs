@@ -12,6 +12,7 @@ use tempfile::TempDir;
 mod configuration;
 mod damage;
 mod demo;
+mod diff;
 mod partial;
 mod round_trip;
 mod server;

@@ -25,7 +25,8 @@ async fn what_does_not_matter_is_hidden_and_counted() {
         .unwrap();
     let mut request = with_live(&first, &database);
     assert_eq!(counts(table(&compare(&site, request.clone()).await, "t")), [0, 0, 4]);
-    request["options"] = json!({"tables": ["t"], "ignoreColumns": ["t.seen"], "floatTolerance": 0.01, "ignoreCase": true, "ignoreTrailingSpace": true});
+    request["options"] =
+        json!({"tables": ["t"], "ignoreColumns": ["t.seen"], "floatTolerance": 0.01, "ignoreCase": true, "ignoreTrailingSpace": true});
     let diff = compare(&site, request).await;
     let of_t = table(&diff, "t");
     assert_eq!((counts(of_t), &of_t["hidden"], &of_t["unchanged"]), ([0, 0, 1], &json!(3), &json!(0)), "{diff}");
@@ -46,7 +47,11 @@ async fn what_cannot_be_compared_is_refused_with_the_reason() {
     for (request, status, said) in [
         (json!({"before": {"databaseId": database}, "after": {"databaseId": database}}), 400, "same"),
         (json!({"before": {"backupId": id}, "after": {"backupId": id}}), 400, "same"),
-        (json!({"before": {"backupId": id}, "after": {"databaseId": database}, "options": {"floatTolerance": -1.0}}), 400, "floatTolerance"),
+        (
+            json!({"before": {"backupId": id}, "after": {"databaseId": database}, "options": {"floatTolerance": -1.0}}),
+            400,
+            "floatTolerance",
+        ),
         (json!({"before": {"backupId": id}, "after": {"databaseId": database}, "options": {"speed": 1}}), 400, "speed"),
         (json!({"before": {"backupId": uuid::Uuid::now_v7()}, "after": {"backupId": id}}), 404, "does not exist"),
     ] {

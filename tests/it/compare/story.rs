@@ -136,3 +136,33 @@ async fn assert_equal(site: &Site, backup: &Value, database: &str) {
     let diff = compare(site, with_live(backup, database)).await;
     assert_eq!(diff["summary"]["equal"], true, "{diff}");
 }
+
+/// Of PostgreSQL: what the server vouches for is not read, and the result is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fast_tier_finds_what_the_full_one_finds_and_says_so() {
+    let subject = Postgres::new().await;
+    let site = Site::open().await;
+    subject.begin().await;
+    let wide = "CREATE TABLE wide (id INT PRIMARY KEY, body TEXT); INSERT INTO wide SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 20000) i";
+    subject.all(&[wide.to_owned(), "VACUUM ANALYZE wide".to_owned()]).await;
+    let database = add(&site, &subject).await;
+    let first = back_up(&site, &database).await;
+    subject.change().await;
+    let edits = [
+        "UPDATE wide SET body = 'x' WHERE id IN (1, 10000)",
+        "DELETE FROM wide WHERE id = 15000",
+        "INSERT INTO wide VALUES (0, 'before the first'), (30000, 'after the last')",
+    ];
+    subject.all(&edits.map(str::to_owned)).await;
+    let fast = compare(&site, with_live(&first, &database)).await;
+    let mut request = with_live(&first, &database);
+    request["options"] = json!({"tier": "full"});
+    let full = compare(&site, request).await;
+    assert_eq!(counts(table(&fast, "wide")), [2, 1, 2], "{fast}");
+    assert_eq!(fast["summary"]["tables"], full["summary"]["tables"]);
+    let (fast, full) = (&fast["summary"]["provenance"], &full["summary"]["provenance"]);
+    assert_eq!((&fast["tier"], &full["tier"]), (&json!("fast"), &json!("full")), "{fast}");
+    assert!(fast["rowsSkipped"].as_u64().unwrap() > 20000 && fast["leavesSkipped"].as_u64().unwrap() > 10, "{fast}");
+    assert_eq!((&full["rowsSkipped"], &full["rows"], &fast["rows"]), (&json!(0), &fast["rows"], &full["rows"]));
+    assert!(full["notes"].to_string().contains("the full tier was asked for"), "{full}");
+}
