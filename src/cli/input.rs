@@ -24,7 +24,6 @@ use crate::{
     error::{Context, Error, Kind, Result},
     pipeline::keys::KeyRing,
     services::{keys, manifests, manifests::Seal, rebuild},
-    snapshot,
     stores::{self, Store},
 };
 
@@ -137,16 +136,6 @@ impl Found {
 /// True when the path names a manifest rather than an artifact.
 pub fn is_manifest(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".manifest.json")
-}
-
-/// True when the file is a snapshot, by its first bytes.
-pub fn is_snapshot(path: &Path) -> Result<bool> {
-    use std::io::Read;
-
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path).context(Kind::Validation, || format!("opening {}", path.display()))?;
-    file.take(64).read_to_end(&mut head).context(Kind::Storage, || format!("reading {}", path.display()))?;
-    Ok(snapshot::is_snapshot(&head))
 }
 
 /// Reads a manifest and finds its artifacts beside it.

@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use serde_json::{Value, json};
@@ -12,9 +13,9 @@ use super::{input, terminal::Terminal};
 use crate::{
     config::Config,
     domain::{
-        artifact::TableCount,
+        artifact::{ArtifactKind, DumpFormat, TableCount},
         database::Settings,
-        restore::{RestoreContent, RestoreMode, RestorePlan},
+        restore::{OnConflict, RestoreContent, RestoreMode, RestorePlan, RestoreSource},
     },
     engines::{DumpSource, Engine, RestoreRequest},
     error::{Context, Error, Kind, Result},
@@ -22,7 +23,9 @@ use crate::{
     services::{
         manifests::Seal,
         restore::{self, source, upload},
+        snapshots,
     },
+    snapshot::Snapshot,
 };
 
 /// Restore a backup or a dump file into a database; needs no server.
@@ -33,7 +36,7 @@ use crate::{
     after_help = "Example:\n  dbsnap restore --from backups/shop_manual_20251116_143022_abc123.manifest.json --url postgresql://app:secret@localhost/shop_copy"
 )]
 pub struct Args {
-    /// A manifest, or an artifact or any dump file by itself.
+    /// A manifest, or an artifact, a snapshot or any dump file by itself.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
     /// The target. Prefer the environment variable: other users of this machine can read command lines.
@@ -60,6 +63,15 @@ pub struct Args {
     /// Let a backup of a part (schema only, rows only, chosen tables) replace a whole database.
     #[arg(long)]
     accept_partial: bool,
+    /// What of a backup: dump, or snapshot (table by table, from its rows); the dump where there is one.
+    #[arg(long)]
+    source: Option<RestoreSource>,
+    /// From a snapshot into an existing database: what becomes of rows that are there and differ: stop, skip or overwrite.
+    #[arg(long, default_value = "stop")]
+    on_conflict: OnConflict,
+    /// From a snapshot: try everything, tell what would be done, and keep nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Do not ask before an existing database is changed.
     #[arg(long)]
     yes: bool,
@@ -79,22 +91,29 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
         tables: args.tables.clone(),
         end_connections: args.end_connections,
         accept_partial: args.accept_partial,
+        source: args.source,
+        on_conflict: args.on_conflict,
+        dry_run: args.dry_run,
         engine: input::options(&args.options)?,
         ..RestorePlan::default()
     };
     let plan = restore::check_plan(engine, plan)
         .map_err(|error| error.hint(format!("options of {}: {}", engine.info().label, input::known_options(engine, true))))?;
-    let (source, expected, source_engine) = open(&args, &plan, &config).await?;
+    let (input, source_engine) = open(&args, &plan, &config).await?;
     if source_engine != engine.info().id {
-        return Err(Error::validation(format!("a {source_engine} dump cannot be restored into {}", engine.info().label)));
+        return Err(Error::validation(format!("a {source_engine} backup cannot be restored into {}", engine.info().label)));
     }
-    if plan.mode != RestoreMode::New && !args.yes {
+    if plan.mode != RestoreMode::New && !args.yes && !plan.dry_run {
         confirm(engine, &settings, plan.mode)?;
     }
     let terminal = Terminal::new(args.verbose);
     let (run, _scratch) = input::surroundings(&config, terminal.clone())?;
-    let outcome =
-        engine.restore(RestoreRequest { settings: &settings, plan: &plan, source: source.as_ref(), expected: &expected }, &run).await;
+    let outcome = match &input {
+        Input::Dump(source, expected) => {
+            engine.restore(RestoreRequest { settings: &settings, plan: &plan, source: source.as_ref(), expected }, &run).await
+        }
+        Input::Rows(snapshot) => restore::rows::restore(engine, &settings, &plan, snapshot.clone(), &run).await,
+    };
     terminal.done();
     input::tell_learned(&run);
     let outcome = outcome?;
@@ -109,12 +128,23 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     for warning in &outcome.warnings {
         eprintln!("warn: {warning}");
     }
-    println!("Restored into {}: {rows} rows in {} tables, counted afterwards.", engine.address(&settings), outcome.tables.len());
+    let (address, tables) = (engine.address(&settings), outcome.tables.len());
+    if plan.dry_run {
+        println!("Nothing was changed: {rows} rows in {tables} tables would be in {address}.");
+    } else {
+        println!("Restored into {address}: {rows} rows in {tables} tables, counted afterwards.");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is restored: its source, the promised counts, its engine. Errors when a part would replace the whole.
-async fn open(args: &Args, plan: &RestorePlan, config: &Config) -> Result<(Box<dyn DumpSource>, Vec<TableCount>, String)> {
+/// What is restored from: a dump with the counts that are promised of it, or the rows of a snapshot.
+enum Input {
+    Dump(Box<dyn DumpSource>, Vec<TableCount>),
+    Rows(Arc<Snapshot>),
+}
+
+/// What is restored, and its engine. Errors when a part would replace the whole.
+async fn open(args: &Args, plan: &RestorePlan, config: &Config) -> Result<(Input, String)> {
     let keys = input::key_ring(config).await?;
     if input::is_manifest(&args.from) {
         let found = input::open_manifest(&args.from, keys.as_ref()).await?;
@@ -123,17 +153,30 @@ async fn open(args: &Args, plan: &RestorePlan, config: &Config) -> Result<(Box<d
                 .hint("pass --accept-unsigned when you know that it was backed up without a key"));
         }
         found.warn_of_seal(keys.is_some());
+        if restore::source_of(plan, &found.artifacts)? == RestoreSource::Snapshot {
+            let artifact = found.artifacts.iter().find(|artifact| artifact.kind == ArtifactKind::Snapshot);
+            let artifact = artifact.ok_or_else(|| Error::internal("a snapshot that is listed and not there"))?;
+            let snapshot = snapshots::open_stored(found.store.clone(), artifact, keys.as_ref()).await?;
+            return Ok((Input::Rows(Arc::new(snapshot)), found.manifest.engine));
+        }
         restore::check_partial(found.manifest.partial, plan).map_err(|error| {
             error.fields(Vec::new()).hint("restore it in another mode, or pass --accept-partial if what it leaves out may be lost")
         })?;
         let source = source::Stored { store: found.store, artifacts: found.artifacts, keys };
-        return Ok((Box::new(source), found.manifest.tables, found.manifest.engine));
+        return Ok((Input::Dump(Box::new(source), found.manifest.tables), found.manifest.engine));
     }
     let path = input::existing(&args.from)?;
     // The file is the operator's own: no cap but the disk's.
     let found = upload::recognise(&path, keys.as_ref(), Limits::default()).await?;
+    let engine = found.engine.info().id.to_owned();
+    if found.format == DumpFormat::Snapshot {
+        restore::check_source(plan, RestoreSource::Snapshot)?;
+        let snapshot = snapshots::open_file(&path, keys.as_ref()).await?;
+        return Ok((Input::Rows(Arc::new(snapshot)), engine));
+    }
+    restore::check_source(plan, RestoreSource::Dump)?;
     let source = source::File { path, format: found.format, keys, limits: Limits::default() };
-    Ok((Box::new(source), Vec::new(), found.engine.info().id.to_owned()))
+    Ok((Input::Dump(Box::new(source), Vec::new()), engine))
 }
 
 /// Has the target's name typed. Errors when there is nobody to ask.

@@ -8,26 +8,38 @@ use serde_json::json;
 use super::{input, terminal::Terminal};
 use crate::{
     config::Config,
-    domain::run::Run,
+    domain::{artifact::ArtifactKind, database::Settings, run::Run},
+    engines,
     error::{Error, Result},
     pipeline::{Limits, keys::KeyRing},
     services::{
         manifests::Seal,
         restore::{source, upload},
-        snapshots, verify,
+        snapshots,
+        verify::{
+            self,
+            deep::{Compared, Deep},
+        },
     },
 };
 
 /// Read a backup whole and prove that it is intact.
 ///
 /// With a manifest: its signature, sizes, checksums, the encryption to the last chunk, the dump's structure and row
-/// counts. With a file alone: what can be told without a manifest. Exit code 1 means damaged, 2 that it could not be checked.
+/// counts, every hash of the snapshot. With a file alone: what can be told without a manifest. Exit code 1 means damaged, 2 that it could not be checked.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  ENCRYPTION_KEY=... dbsnap verify backups/shop_manual_20251116_143022_abc123.manifest.json")]
 pub struct Args {
     /// A manifest or an artifact.
     #[arg(value_name = "FILE_OR_MANIFEST")]
     file: PathBuf,
+    /// Restore the dump into a scratch database too, and compare every row there with the backup's own snapshot.
+    #[arg(long)]
+    deep: bool,
+    /// With --deep: the server that holds the scratch database (dbsnap_verify_...) for a while, as the URL of any database on
+    /// it; not needed for SQLite.
+    #[arg(long, env = "DBSNAP_URL", hide_env_values = true)]
+    url: Option<String>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -38,6 +50,8 @@ struct Report {
     bytes: u64,
     rows: Option<u64>,
     problems: Vec<String>,
+    /// Rows that were compared with the snapshot.
+    compared: Option<u64>,
 }
 
 pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
@@ -55,11 +69,17 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     if args.json {
         println!(
             "{}",
-            json!({ "intact": intact, "signature": report.signature, "bytes": report.bytes, "rows": report.rows, "problems": report.problems })
+            json!({
+                "intact": intact, "signature": report.signature, "bytes": report.bytes, "rows": report.rows,
+                "rowsCompared": report.compared, "problems": report.problems,
+            })
         );
     } else if intact {
         let rows = report.rows.map(|rows| format!(", {rows} rows")).unwrap_or_default();
         println!("Intact: {} plain bytes read{rows}; signature: {}.", report.bytes, report.signature);
+        if let Some(compared) = report.compared {
+            println!("The restored dump has exactly the {compared} rows of the snapshot.");
+        }
     } else {
         println!("DAMAGED: {}", args.file.display());
         for problem in &report.problems {
@@ -73,7 +93,7 @@ async fn by_manifest(args: &Args, keys: Option<&KeyRing>, run: &Run) -> Result<R
     input::existing(&args.file)?;
     let found = match input::open_manifest(&args.file, keys).await {
         Ok(found) => found,
-        Err(error) => return Ok(Report { signature: "none", bytes: 0, rows: None, problems: vec![error.to_string()] }),
+        Err(error) => return Ok(Report { signature: "none", bytes: 0, rows: None, problems: vec![error.to_string()], compared: None }),
     };
     if found.manifest.artifacts.iter().any(|artifact| artifact.key_id.is_some()) && keys.is_none() {
         return Err(Error::validation("the backup is encrypted, but there is no key").hint("set ENCRYPTION_KEY"));
@@ -86,12 +106,52 @@ async fn by_manifest(args: &Args, keys: Option<&KeyRing>, run: &Run) -> Result<R
         Seal::Unchecked => "not checked, there is no ENCRYPTION_KEY",
     };
     let rows = found.manifest.tables.iter().map(|table| table.rows).sum();
-    Ok(Report { signature, bytes: findings.bytes, rows: Some(rows), problems: findings.problems })
+    let mut report = Report { signature, bytes: findings.bytes, rows: Some(rows), problems: findings.problems, compared: None };
+    if args.deep && report.problems.is_empty() {
+        let compared = deeply(args, found, keys, run).await?;
+        for note in &compared.notes {
+            eprintln!("warn: {note}");
+        }
+        report.problems = compared.problems;
+        report.compared = Some(compared.rows);
+    }
+    Ok(report)
+}
+
+/// Restores the dump beside and compares it with the snapshot.
+async fn deeply(args: &Args, found: input::Found, keys: Option<&KeyRing>, run: &Run) -> Result<Compared> {
+    let engine = engines::find(&found.manifest.engine)?;
+    let settings = match &args.url {
+        Some(url) => {
+            let (named, settings) = input::database(url)?;
+            if named.info().id != engine.info().id {
+                return Err(Error::validation(format!("--url is of {}, the backup of {}", named.info().label, engine.info().label)));
+            }
+            settings
+        }
+        None if engine.info().target_field == "path" => Settings::new(),
+        None => {
+            return Err(Error::validation("a deep verification needs a server that holds a scratch database for a while")
+                .hint("name one with --url, such as the server that was backed up"));
+        }
+    };
+    let artifact = found.artifacts.iter().find(|artifact| artifact.kind == ArtifactKind::Snapshot);
+    let (Some(artifact), true) = (artifact, found.artifacts.iter().any(|artifact| artifact.kind == ArtifactKind::Dump)) else {
+        return Err(Error::validation("a deep verification compares a dump with a snapshot, and the backup has not both")
+            .hint("back up with --artifacts dump,snapshot"));
+    };
+    let snapshot = Arc::new(snapshots::open_stored(found.store.clone(), artifact, keys).await?);
+    let source = source::Stored { store: found.store, artifacts: found.artifacts, keys: keys.cloned() };
+    let (backup, expected) = (found.manifest.backup_id, found.manifest.tables);
+    Deep { backup, engine, settings: &settings, source: &source, expected: &expected, snapshot }.verify(run).await
 }
 
 async fn by_file(args: &Args, keys: Option<&KeyRing>, run: &Run) -> Result<Report> {
     let path = input::existing(&args.file)?;
-    let mut report = Report { signature: "none (no manifest was given)", bytes: 0, rows: None, problems: Vec::new() };
+    if args.deep {
+        return Err(Error::validation("a deep verification needs the backup's manifest: it compares its dump with its snapshot"));
+    }
+    let mut report = Report { signature: "none (no manifest was given)", bytes: 0, rows: None, problems: Vec::new(), compared: None };
     if let Err(error) = read_file(&path, keys, run, &mut report).await {
         if error.is_cancelled() {
             return Err(error);
@@ -102,7 +162,7 @@ async fn by_file(args: &Args, keys: Option<&KeyRing>, run: &Run) -> Result<Repor
 }
 
 async fn read_file(path: &std::path::Path, keys: Option<&KeyRing>, run: &Run, report: &mut Report) -> Result<()> {
-    if input::is_snapshot(path)? {
+    if upload::is_snapshot(path).await? {
         let snapshot = snapshots::open_file(path, keys).await?;
         report.bytes = snapshot.size();
         report.rows = Some(verify::prove_all(Arc::new(snapshot), run).await?);

@@ -7,14 +7,14 @@ use std::{
 
 use futures_util::StreamExt;
 
-use super::{Ctx, backup, manifests, manifests::Seal, snapshots, stores};
+use super::{Ctx, backup, databases, manifests, manifests::Seal, restore::source::Stored, snapshots, stores};
 use crate::{
     db,
     domain::{
         artifact::{Artifact, ArtifactKind, TableCount},
-        backup::VerifyState,
+        backup::{Backup, VerifyState},
         events::Progress,
-        ids::OrganizationId,
+        ids::{DatabaseId, OrganizationId},
         job::Job,
         manifest::Manifest,
         run::Run,
@@ -26,6 +26,8 @@ use crate::{
     snapshot::Snapshot,
     stores::Store,
 };
+
+pub mod deep;
 
 /// What a verification found. Errors are what is wrong; there are none when everything is intact.
 #[derive(Debug)]
@@ -182,6 +184,10 @@ pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &
             Err(error) => Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![error.to_string()] },
         },
     };
+    let mut findings = findings;
+    if findings.problems.is_empty() && job.payload["deep"] == true {
+        findings.problems = deeply(ctx, organization, job, &backup, store, run).await?;
+    }
     let state = if findings.problems.is_empty() { VerifyState::Verified } else { VerifyState::Corrupt };
     db::backups::set_verified(&ctx.db, id, state, Moment::now()).await?;
     if findings.problems.is_empty() {
@@ -190,6 +196,53 @@ pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &
     }
     Err(Error::new(Kind::Backup, format!("the backup is damaged: {}", findings.problems.join("; ")))
         .hint("restore from another backup; check the store's disk"))
+}
+
+/// The configured database that a deep verification may use: `chosen`, or the backup's own. Errors when the backup has not
+/// both artifacts, or the engines differ.
+pub(super) async fn check_deep(ctx: &Ctx, organization: OrganizationId, backup: &Backup, chosen: Option<DatabaseId>) -> Result<DatabaseId> {
+    if backup.artifact(ArtifactKind::Dump).is_none() || backup.artifact(ArtifactKind::Snapshot).is_none() {
+        return Err(Error::conflict("a deep verification compares a dump with a snapshot, and the backup has not both")
+            .hint("back up with the artifacts [\"dump\", \"snapshot\"]"));
+    }
+    let id = chosen.or(backup.database_id).ok_or_else(|| {
+        Error::conflict("the backup's own database is not configured any more").hint("choose another one of its engine: targetDatabaseId")
+    })?;
+    let database = db::databases::get(&ctx.db, organization, id).await?;
+    if database.engine != backup.engine {
+        return Err(Error::validation(format!("'{}' is of {}, the backup of {}", database.name, database.engine, backup.engine)));
+    }
+    Ok(id)
+}
+
+/// Restores the dump beside, and compares it with the snapshot. The findings.
+async fn deeply(
+    ctx: &Arc<Ctx>,
+    organization: OrganizationId,
+    job: &Job,
+    backup: &Backup,
+    store: Arc<dyn Store>,
+    run: &Run,
+) -> Result<Vec<String>> {
+    let chosen = job.payload["targetDatabaseId"].as_str().map(str::parse).transpose()?;
+    let id = check_deep(ctx, organization, backup, chosen).await?;
+    let database = db::databases::get(&ctx.db, organization, id).await?;
+    let settings = databases::open_settings(ctx, &database)?;
+    let source = Stored { store, artifacts: backup.artifacts.clone(), keys: Some(ctx.keys.clone()) };
+    let snapshot = snapshots::open_of(ctx, organization, backup).await?;
+    let engine = engines::find(&backup.engine)?;
+    let deep = deep::Deep { backup: backup.id, engine, settings: &settings, source: &source, expected: &backup.tables, snapshot };
+    let compared = deep.verify(run).await;
+    databases::keep_learned(ctx, organization, id, &settings, run).await;
+    let compared = compared?;
+    for note in &compared.notes {
+        run.warn(note);
+    }
+    for problem in &compared.problems {
+        run.error(problem);
+    }
+    run.info(format!("{} rows of {} tables compared with the snapshot", compared.rows, compared.tables));
+    Ok(compared.problems)
 }
 
 #[cfg(test)]

@@ -61,6 +61,19 @@ impl<S: Send + Sync, T: FromStr<Err = Error>> FromRequestParts<S> for Id<T> {
     }
 }
 
+/// An id in a path and a name behind it.
+pub struct IdAndName<T>(pub T, pub String);
+
+impl<S: Send + Sync, T: FromStr<Err = Error>> FromRequestParts<S> for IdAndName<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = <Path<(String, String)> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+        let Path((id, name)) = path.map_err(|cause| invalid("the address", cause))?;
+        Ok(Self(id.parse()?, name))
+    }
+}
+
 /// Query parameters. An empty one (`?status=`, as forms send it) counts as absent.
 pub struct Query<T>(pub T);
 

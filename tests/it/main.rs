@@ -25,6 +25,7 @@ mod pipeline;
 mod postgres;
 mod product;
 mod snapshot_file;
+mod snapshots;
 mod sqlite;
 mod stores;
 mod support;

@@ -104,7 +104,7 @@ async fn show(ctx: &Arc<Ctx>, folder: &std::path::Path) -> Result<()> {
     println!("4. Backed it up again: {}", summary(&second));
 
     for backup in [&first, &second] {
-        let job = backup::verify(ctx, &actor, backup.id).await?;
+        let job = backup::verify(ctx, &actor, backup.id, backup::VerifyRequest::default()).await?;
         watch(ctx, &actor, job.id, "verifying").await?;
     }
     println!("5. Verified both: every byte read, decrypted, and equal to what was backed up");

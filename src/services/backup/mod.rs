@@ -114,16 +114,40 @@ async fn pin_manifest(ctx: &Ctx, backup: &Backup, organization: OrganizationId, 
     store.put(key, Box::pin(futures_util::stream::iter([Ok(bytes.into())]))).await.map(drop)
 }
 
-/// Queues a verification of the stored artifacts.
-pub async fn verify(ctx: &Arc<Ctx>, actor: &Actor, id: BackupId) -> Result<Job> {
+/// How a backup is verified.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub struct VerifyRequest {
+    /// Restore the dump into a scratch database too, and compare every row there with the backup's own snapshot.
+    pub deep: bool,
+    /// The configured database whose server holds the scratch database for a while; the backup's own when left out.
+    pub target_database_id: Option<DatabaseId>,
+}
+
+/// Queues a verification of the stored artifacts. A deep one makes and removes a database on a server, which takes the
+/// permission to restore.
+pub async fn verify(ctx: &Arc<Ctx>, actor: &Actor, id: BackupId, request: VerifyRequest) -> Result<Job> {
     actor.require(Permission::RunBackups)?;
     let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
     if backup.status != BackupStatus::Completed {
         return Err(Error::conflict(format!("the backup is {}: only a completed one can be verified", backup.status)));
     }
+    let mut payload = Value::Null;
+    if request.deep {
+        actor.require(Permission::Restore)?;
+        let target = super::verify::check_deep(ctx, actor.organization_id, &backup, request.target_database_id).await?;
+        payload = json!({ "deep": true, "targetDatabaseId": target });
+    }
     let job = jobs::new(JobKind::Verify, ctx);
-    let job = Job { database_id: backup.database_id, backup_id: Some(id), exclusive_key: Some(format!("verify:{id}")), ..job };
-    audit::record(ctx, actor, "backup.verify", id, Value::Null).await?;
+    let job = Job {
+        payload: payload.clone(),
+        database_id: backup.database_id,
+        backup_id: Some(id),
+        exclusive_key: Some(format!("verify:{id}")),
+        ..job
+    };
+    audit::record(ctx, actor, "backup.verify", id, payload).await?;
     jobs::enqueue(ctx, actor, job).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{check_backup, source, status_for, target_settings, upload};
+use super::{check_backup, rows, source, source_of, status_for, target_settings, upload, upload_source};
 use crate::{
     db,
     domain::{
@@ -10,13 +10,14 @@ use crate::{
         database::{Database, Settings},
         ids::{BackupId, OrganizationId},
         job::{Job, JobStatus},
-        restore::{Restore, RestoreMode, RestoreStatus},
+        restore::{Restore, RestoreMode, RestoreSource, RestoreStatus},
         run::Run,
         time::Moment,
     },
     engines::{self, DumpSource, RestoreOutcome, RestoreRequest},
     error::{Error, Kind, Result},
-    services::{Ctx, backup, compare, databases, jobs, stores},
+    services::{Ctx, backup, compare, databases, jobs, snapshots, stores},
+    snapshot::Snapshot,
 };
 
 pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
@@ -64,6 +65,12 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     }
 }
 
+/// What a restore reads from.
+enum Input {
+    Dump(Box<dyn DumpSource>, Vec<TableCount>),
+    Rows(Arc<Snapshot>),
+}
+
 /// The safety backup where one is wanted, then the restore itself.
 async fn carry_out(
     ctx: &Arc<Ctx>,
@@ -76,8 +83,8 @@ async fn carry_out(
 ) -> Result<RestoreOutcome> {
     let id = restore.id;
     let engine = engines::find(&database.engine)?;
-    let (source, expected) = open_source(ctx, organization, restore).await?;
-    if restore.plan.safety_backup && restore.plan.mode != RestoreMode::New {
+    let input = open_source(ctx, organization, restore).await?;
+    if restore.plan.safety_backup && restore.plan.mode != RestoreMode::New && !restore.plan.dry_run {
         run.info("taking a safety backup of the target first");
         let safety = backup::execute::safety(ctx, organization, database, settings, job, run)
             .await
@@ -86,8 +93,13 @@ async fn carry_out(
         restore.safety_backup_id = Some(safety);
         run.info(format!("to get back to how it was, restore backup {safety}"));
     }
-    let request = RestoreRequest { settings, plan: &restore.plan, source: source.as_ref(), expected: &expected };
-    engine.restore(request, run).await.map_err(|error| match restore.safety_backup_id {
+    let restored = match &input {
+        Input::Dump(source, expected) => {
+            engine.restore(RestoreRequest { settings, plan: &restore.plan, source: source.as_ref(), expected }, run).await
+        }
+        Input::Rows(snapshot) => rows::restore(engine, settings, &restore.plan, snapshot.clone(), run).await,
+    };
+    restored.map_err(|error| match restore.safety_backup_id {
         Some(safety) if !error.is_cancelled() => {
             let way_back = way_back(safety);
             let hint = error.hint.clone().map_or(way_back.clone(), |hint| format!("{hint}; {way_back}"));
@@ -145,15 +157,26 @@ pub(in crate::services) async fn settle(
     Ok(())
 }
 
-async fn open_source(ctx: &Arc<Ctx>, organization: OrganizationId, restore: &Restore) -> Result<(Box<dyn DumpSource>, Vec<TableCount>)> {
+async fn open_source(ctx: &Arc<Ctx>, organization: OrganizationId, restore: &Restore) -> Result<Input> {
     match (restore.backup_id, restore.upload_id) {
         (Some(id), _) => {
             let backup = db::backups::get(&ctx.db, organization, id).await?;
             check_backup(&backup)?;
+            if source_of(&restore.plan, &backup.artifacts)? == RestoreSource::Snapshot {
+                return snapshots::open_of(ctx, organization, &backup).await.map(Input::Rows);
+            }
             let store = stores::open(ctx, organization, backup.store_id).await?;
-            Ok((Box::new(source::Stored { store, artifacts: backup.artifacts, keys: Some(ctx.keys.clone()) }), backup.tables))
+            let source = source::Stored { store, artifacts: backup.artifacts, keys: Some(ctx.keys.clone()) };
+            Ok(Input::Dump(Box::new(source), backup.tables))
         }
-        (None, Some(id)) => Ok((Box::new(upload::dump(ctx, &upload::get(ctx, organization, id).await?)), Vec::new())),
+        (None, Some(id)) => {
+            let upload = upload::get(ctx, organization, id).await?;
+            if upload_source(&restore.plan, &upload)? == RestoreSource::Snapshot {
+                let opened = snapshots::open_file(&upload::file(ctx, id), Some(&ctx.keys)).await?;
+                return Ok(Input::Rows(Arc::new(opened)));
+            }
+            Ok(Input::Dump(Box::new(upload::dump(ctx, &upload)), Vec::new()))
+        }
         (None, None) => Err(Error::conflict("the backup to restore was deleted")),
     }
 }

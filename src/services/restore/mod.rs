@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Ctx, audit, databases, jobs};
+use super::{Ctx, audit, databases, jobs, snapshots};
 use crate::{
     db,
     domain::{
-        artifact::ArtifactKind,
+        artifact::{Artifact, ArtifactKind, DumpFormat},
         backup::{Backup, BackupStatus, VerifyState},
         database::Settings,
         fields::validate,
@@ -18,7 +18,7 @@ use crate::{
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
-        restore::{Restore, RestoreContent, RestoreMode, RestorePlan, RestoreStatus},
+        restore::{Restore, RestoreContent, RestoreMode, RestorePlan, RestoreSource, RestoreStatus},
         time::Moment,
     },
     engines::{self, Engine},
@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub(super) mod execute;
+pub mod rows;
 pub mod source;
 pub mod upload;
 
@@ -73,7 +74,10 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
         (Some(id), None) => {
             let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
             check_backup(&backup)?;
-            check_partial(backup.partial, &plan)?;
+            match source_of(&plan, &backup.artifacts)? {
+                RestoreSource::Dump => check_partial(backup.partial, &plan)?,
+                RestoreSource::Snapshot => rows::check_samples(&*snapshots::open_of(ctx, actor.organization_id, &backup).await?, &plan)?,
+            }
             (
                 format!("{} of {}", backup.database_name, backup.moment.unwrap_or(backup.created_at).utc().format("%Y-%m-%d %H:%M:%S UTC")),
                 backup.engine,
@@ -81,6 +85,7 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: RestoreRequest) -> Re
         }
         (None, Some(id)) => {
             let upload = upload::get(ctx, actor.organization_id, id).await?;
+            upload_source(&plan, &upload)?;
             (upload.label, upload.engine)
         }
         _ => return Err(Error::validation("a restore needs either backupId or uploadId")),
@@ -195,6 +200,46 @@ pub fn check_plan(engine: &dyn Engine, mut plan: RestorePlan) -> Result<RestoreP
     }
 }
 
+/// Which artifact a plan restores. Errors when it is not there, and with what the plan asks of it that it cannot do.
+pub fn source_of(plan: &RestorePlan, artifacts: &[Artifact]) -> Result<RestoreSource> {
+    let has = |kind| artifacts.iter().any(|artifact| artifact.kind == kind);
+    let source = match plan.source {
+        Some(RestoreSource::Dump) if !has(ArtifactKind::Dump) => {
+            return Err(Error::conflict("the backup has no dump to restore").hint("restore its snapshot: source snapshot"));
+        }
+        Some(RestoreSource::Snapshot) if !has(ArtifactKind::Snapshot) => {
+            return Err(Error::conflict("the backup has no snapshot to restore").hint("restore its dump: source dump"));
+        }
+        Some(source) => source,
+        None if has(ArtifactKind::Dump) => RestoreSource::Dump,
+        None if has(ArtifactKind::Snapshot) => RestoreSource::Snapshot,
+        None => return Err(Error::conflict("the backup has neither a dump nor a snapshot to restore")),
+    };
+    check_source(plan, source)?;
+    Ok(source)
+}
+
+/// Which kind of file an upload is restored as.
+fn upload_source(plan: &RestorePlan, upload: &upload::Upload) -> Result<RestoreSource> {
+    let source = if upload.format == DumpFormat::Snapshot { RestoreSource::Snapshot } else { RestoreSource::Dump };
+    if plan.source.is_some_and(|wanted| wanted != source) {
+        return Err(Error::validation(format!("the uploaded file is a {source}")).hint(format!("choose the source {source}")));
+    }
+    check_source(plan, source)?;
+    Ok(source)
+}
+
+/// Errors with what a plan asks of this source that it cannot do.
+pub fn check_source(plan: &RestorePlan, source: RestoreSource) -> Result<()> {
+    match source {
+        RestoreSource::Snapshot => rows::check_rows_plan(plan),
+        RestoreSource::Dump if plan.dry_run => Err(Error::validation("a dump cannot be tried without being restored")
+            .hint("choose the source snapshot for a dry run")
+            .fields(vec![("dryRun".into(), "is only possible from a snapshot".into())])),
+        RestoreSource::Dump => Ok(()),
+    }
+}
+
 /// Errors when a backup of a part would replace the whole, unless the plan accepts that.
 pub fn check_partial(partial: bool, plan: &RestorePlan) -> Result<()> {
     let whole = plan.mode == RestoreMode::Drop && plan.content == RestoreContent::All && plan.tables.is_empty();
@@ -227,9 +272,6 @@ fn check_backup(backup: &Backup) -> Result<()> {
     }
     if backup.verify_state == VerifyState::Corrupt {
         return Err(Error::conflict("the last verification found this backup damaged").hint("restore from another backup"));
-    }
-    if backup.artifact(ArtifactKind::Dump).is_none() {
-        return Err(Error::conflict("the backup has no dump to restore"));
     }
     Ok(())
 }

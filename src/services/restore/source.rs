@@ -27,7 +27,8 @@ pub struct Stored {
 #[async_trait]
 impl DumpSource for Stored {
     fn parts(&self) -> Vec<(ArtifactKind, DumpFormat)> {
-        self.artifacts.iter().map(|artifact| (artifact.kind, artifact.format)).collect()
+        let dumped = self.artifacts.iter().filter(|artifact| artifact.kind != ArtifactKind::Snapshot);
+        dumped.map(|artifact| (artifact.kind, artifact.format)).collect()
     }
 
     async fn open(&self, part: ArtifactKind) -> Result<ByteStream> {

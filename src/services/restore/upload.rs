@@ -19,7 +19,8 @@ use crate::{
     engines,
     error::{Context, Error, Kind, Result},
     pipeline::{Limits, keys::KeyRing},
-    services::{Ctx, audit},
+    services::{Ctx, audit, snapshots},
+    snapshot,
 };
 
 /// How long an upload waits for its restore.
@@ -118,6 +119,11 @@ pub async fn get(ctx: &Ctx, organization: OrganizationId, id: UploadId) -> Resul
 
 /// Finds out what a file holds, through its layers. Errors when no engine knows it.
 pub async fn recognise(path: &std::path::Path, keys: Option<&KeyRing>, limits: Limits) -> Result<Recognised> {
+    if is_snapshot(path).await? {
+        // It compresses and encrypts itself: there are no layers around it, and it says what it is of.
+        let opened = snapshots::open_file(path, keys).await?;
+        return Ok(Recognised { engine: engines::find(&opened.facts().engine)?, format: DumpFormat::Snapshot });
+    }
     let mut plain = source::open_file(path, keys, limits).await?;
     let mut head = Vec::with_capacity(HEAD);
     while head.len() < HEAD
@@ -131,7 +137,14 @@ pub async fn recognise(path: &std::path::Path, keys: Option<&KeyRing>, limits: L
         }
     }
     Err(Error::validation(if head.is_empty() { "the file is empty" } else { "the file is no dump that an engine here knows" })
-        .hint("use a pg_dump custom archive (-Fc), an SQL script, a SQLite file, or a backup made by DBSnap; they may be compressed by gzip or zstd"))
+        .hint("use a pg_dump custom archive (-Fc), an SQL script, a SQLite file, or a backup or snapshot made by DBSnap; they may be compressed by gzip or zstd"))
+}
+
+/// True when a file begins as a snapshot does.
+pub async fn is_snapshot(path: &std::path::Path) -> Result<bool> {
+    let mut stream = source::read_file(path).await?;
+    let head = stream.next().await.transpose()?.unwrap_or_default();
+    Ok(snapshot::is_snapshot(&head))
 }
 
 /// The dump itself, for a restore.
@@ -174,7 +187,7 @@ fn limits(ctx: &Ctx) -> Limits {
     Limits { max_plain: Some(ctx.config.max_plain_bytes), max_ratio: Some(MAX_RATIO) }
 }
 
-fn file(ctx: &Ctx, id: UploadId) -> PathBuf {
+pub(super) fn file(ctx: &Ctx, id: UploadId) -> PathBuf {
     ctx.uploads().join(format!("{id}.upload"))
 }
 

@@ -6,6 +6,7 @@ pub mod download;
 pub mod list;
 pub mod logs;
 pub mod pin;
+pub mod rows;
 pub mod show;
 pub mod start;
 pub mod tables;

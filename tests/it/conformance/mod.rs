@@ -19,6 +19,7 @@ mod postgres;
 mod restores;
 mod round_trip;
 mod routes;
+mod snapshots;
 mod sqlite;
 
 /// One for each engine of the registry, for MySQL one for each flavour of server; and those with a server once more over

@@ -81,6 +81,18 @@ impl Served {
         data(self.client.get(format!("{}{path}", self.base)).send().await.unwrap()).await
     }
 
+    /// The status of an answer, whatever else is in it.
+    pub async fn get_status(&self, path: &str) -> u16 {
+        self.client.get(self.url(path)).send().await.unwrap().status().as_u16()
+    }
+
+    /// A file, whole.
+    pub async fn bytes(&self, path: &str) -> Vec<u8> {
+        let answer = self.client.get(self.url(path)).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        answer.bytes().await.unwrap().to_vec()
+    }
+
     pub async fn post(&self, path: &str, body: Value) -> Value {
         let (status, mut answer) = self.try_post(path, body).await;
         assert!((200..300).contains(&status), "{status}: {answer}");
