@@ -193,3 +193,10 @@ pub struct Restore {
     /// What became of chosen rows.
     pub applied: Option<Applied>,
 }
+
+impl Restore {
+    /// Nothing is written: what would be is told.
+    pub fn is_dry_run(&self) -> bool {
+        self.plan.dry_run || self.plan.rows.as_ref().is_some_and(|rows| rows.dry_run)
+    }
+}

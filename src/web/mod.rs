@@ -7,6 +7,7 @@ pub mod account;
 pub mod assets;
 pub mod audit;
 pub mod backups;
+pub mod browse;
 pub mod compare;
 pub mod databases;
 mod diffs;

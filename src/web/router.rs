@@ -23,7 +23,8 @@ use utoipa_axum::{
 };
 
 use super::{
-    account, assets, audit, backups, compare, databases, diffs, document as openapi_document, engines, error::Failure, events, exports,
+    account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
+    exports,
     jobs, middleware, restores, stores, system,
 };
 use crate::{
@@ -138,6 +139,8 @@ fn pages() -> Table {
         ("/backups/{id}/verify", vec![(Method::POST, post(backups::verify::submit))]),
         ("/backups/{id}/pin", vec![(Method::POST, post(backups::pin::submit))]),
         ("/backups/{id}/delete", vec![(Method::POST, post(backups::delete::submit))]),
+        ("/backups/{id}/browse", vec![(Method::GET, get(browse::rows::page))]),
+        ("/backups/{id}/browse/row", vec![(Method::GET, get(browse::row::page))]),
         ("/compare", vec![(Method::GET, get(compare::picker::page)), (Method::POST, post(compare::picker::submit))]),
         ("/diffs/{id}", vec![(Method::GET, get(compare::show::page))]),
         ("/diffs/{id}/value", vec![(Method::GET, get(compare::value::page))]),

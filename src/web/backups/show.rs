@@ -7,11 +7,13 @@ use axum::{extract::State, response::Html};
 
 use crate::{
     domain::{
+        artifact::ArtifactKind,
         backup::{Backup, BackupStatus, VerifyState},
         ids::BackupId,
     },
     services::{Ctx, backup},
     web::{
+        compare::place::address,
         envelope::{self, Envelope},
         error::Failure,
         extract::{Id, Query, User},
@@ -55,4 +57,9 @@ pub async fn page(
     let layout = layout.titled(format!("Backup of {}", backup.database_name));
     let confirm = super::delete::confirmation(&backup);
     Ok(render(&ctx, &Show { layout, backup, log, confirm, store })?)
+}
+
+/// Where the rows of a table are looked at.
+fn browse_link(backup: &Backup, table: &str) -> String {
+    address(&format!("/backups/{}/browse", backup.id), [("table", table.to_owned())])
 }

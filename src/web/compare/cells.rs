@@ -83,6 +83,11 @@ pub fn cell(view: &CellView, kind: Change, class: &str) -> Cell {
     Cell { changed, pieces: filled(pieces), cut, ..Cell::default() }
 }
 
+/// A value that nothing is compared with.
+pub fn plain(value: &ValueView, room: Room) -> Cell {
+    Cell { pieces: vec![whole(value, Look::Same, room)], cut: is_cut(value, room), ..Cell::default() }
+}
+
 /// The two sides of a cell.
 pub fn halves(view: &CellView, kind: Change, class: &str) -> (Half, Half) {
     let changed = view.changed && kind == Change::Changed;

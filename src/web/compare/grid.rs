@@ -82,12 +82,19 @@ pub fn first_table(summary: &DiffSummary) -> Option<&TableDiff> {
 }
 
 /// True when the names of all tables begin with the same schema.
-pub fn has_one_schema(tables: &[TableDiff]) -> bool {
-    let schema = |table: &TableDiff| table.name.split_once('.').map(|parts| parts.0.to_owned());
-    let first = tables.first().and_then(schema);
-    first.is_some() && tables.iter().all(|table| schema(table) == first)
+pub fn common_schema<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let mut schemas = names.map(|name| name.split_once('.').map(|parts| parts.0));
+    match schemas.next() {
+        Some(Some(first)) => schemas.all(|schema| schema == Some(first)),
+        _ => false,
+    }
 }
 
+fn has_one_schema(tables: &[TableDiff]) -> bool {
+    common_schema(tables.iter().map(|table| table.name.as_str()))
+}
+
+/// A table's name in its two parts.
 pub fn name(full: &str, one_schema: bool) -> Name {
     let (schema, own) = match full.split_once('.') {
         Some((_, own)) if one_schema => (String::new(), own.to_owned()),

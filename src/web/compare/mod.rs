@@ -1,10 +1,7 @@
 //! Comparisons as pages: asking for one, what it found, and what can be made of that. Everything a reader does stands in the
 //! address, so that it can be linked to and works without scripts.
 
-mod cells;
-mod grid;
 mod marks;
-mod place;
 mod report;
 mod request;
 #[cfg(test)]
@@ -12,8 +9,11 @@ mod samples;
 mod tree;
 mod words;
 
+pub mod cells;
 pub mod end;
+pub mod grid;
 pub mod picker;
+pub mod place;
 pub mod restore;
 pub mod show;
 pub mod value;

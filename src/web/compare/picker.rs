@@ -51,6 +51,8 @@ pub struct Chosen {
 pub struct Point {
     pub value: String,
     pub backup: Backup,
+    /// The one before it in time.
+    pub previous: Option<String>,
 }
 
 #[derive(Template)]
@@ -167,7 +169,10 @@ pub async fn points(ctx: &Ctx, user: &User, database: DatabaseId, most: u32) -> 
         .items
         .into_iter()
         .filter(|backup| backup.artifact(ArtifactKind::Snapshot).is_some() && backup.verify_state != VerifyState::Corrupt);
-    Ok(good.map(|backup| Point { value: backup.id.to_string(), backup }).collect())
+    let mut points: Vec<Point> = good.map(|backup| Point { value: backup.id.to_string(), backup, previous: None }).collect();
+    let values: Vec<String> = points.iter().skip(1).map(|point| point.value.clone()).collect();
+    points.iter_mut().zip(values).for_each(|(point, previous)| point.previous = Some(previous));
+    Ok(points)
 }
 
 /// The result of an earlier comparison, a few words.

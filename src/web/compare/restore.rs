@@ -16,7 +16,7 @@ use crate::{
         ids::{DatabaseId, DiffId},
         page::PageRequest,
         permissions::Permission,
-        restore::{Direction, OnConflict, RestorePlan},
+        restore::{Direction, OnConflict, Restore, RestorePlan},
     },
     error::{Error, Result},
     services::{
@@ -201,6 +201,29 @@ fn choice(diff: &Diff, form: &Form) -> Result<Choice> {
     let back = back.on_column(filter.column.as_deref()).searching(filter.q.as_deref()).link(&diff.id);
     let fields = form.0.iter().filter(|field| CHOICE.contains(&field.0.as_str())).cloned().collect();
     Ok(Choice { words, fields, back })
+}
+
+/// The form that asks for the same restore again, not as a dry run.
+pub fn fields(restore: &Restore) -> Vec<(&'static str, String)> {
+    let Some(rows) = &restore.plan.rows else { return Vec::new() };
+    let filter = rows.filter.clone().unwrap_or_default();
+    let conflict = conflict_text(&rows.on_conflict).0;
+    let mut fields: Vec<(&'static str, String)> = rows.at.iter().map(|at| ("at", at.to_string())).collect();
+    let optional = [
+        ("all", rows.at.is_empty().then(|| "true".to_owned())),
+        ("table", rows.table.clone()),
+        ("kind", filter.kind.map(|kind| kind.to_string())),
+        ("column", filter.column),
+        ("q", filter.q),
+        ("ignore", filter.ignore),
+        ("direction", Some(rows.direction.to_string())),
+        ("database", restore.database_id.map(|id| id.to_string())),
+        ("targetName", restore.plan.target_name.clone()),
+        ("onConflict", Some(conflict.to_owned())),
+        ("safetyBackup", restore.plan.safety_backup.then(|| "true".to_owned())),
+    ];
+    fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    fields
 }
 
 /// What a direction does, title and explanation.

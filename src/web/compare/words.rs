@@ -66,7 +66,7 @@ pub fn headline(summary: &DiffSummary) -> String {
 pub fn story(summary: &DiffSummary) -> String {
     let mut differing: Vec<&TableDiff> = summary.tables.iter().filter(|table| !table.is_equal()).collect();
     differing.sort_by_key(|table| (std::cmp::Reverse(table.changes()), &table.name));
-    let one_schema = grid::has_one_schema(&summary.tables);
+    let one_schema = grid::common_schema(summary.tables.iter().map(|table| table.name.as_str()));
     let told: Vec<String> = differing.iter().take(TOLD).map(|table| sentence(table, &grid::name(&table.name, one_schema))).collect();
     match differing.len().saturating_sub(TOLD) {
         0 => told.join("; "),

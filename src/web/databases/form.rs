@@ -1,11 +1,14 @@
 //! The form of a database, made from the engine's fields.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use serde_json::{Map, Value};
 
 use crate::{
     domain::{
-        backup::BackupOptions,
+        artifact::ArtifactKind,
+        backup::{BackupOptions, SnapshotOptions},
         fields::Field,
         ids::{DatabaseId, StoreId},
         permissions::Actor,
@@ -42,6 +45,13 @@ const COMPRESSIONS: &[(&str, &str)] = &[
     ("none", "none"),
 ];
 
+/// What a backup makes: value, title, explanation.
+const ARTIFACTS: &[(&str, &str, &str)] = &[
+    ("dump,snapshot", "Dump and snapshot", "Restored by the engine's own tools, and also browsed, compared and restored row by row."),
+    ("dump", "Dump only", "Smaller and read by the engine's own tools. It cannot be browsed or compared."),
+    ("snapshot", "Snapshot only", "Rows and schema in DBSnap's own format: browsed, compared, restored by DBSnap alone."),
+];
+
 /// The form as the template draws it.
 pub struct DatabaseForm {
     pub id: Option<DatabaseId>,
@@ -55,6 +65,12 @@ pub struct DatabaseForm {
     /// What was wrong with the URL.
     pub url_problem: Option<(String, Option<String>)>,
     pub options: Vec<FormField>,
+    /// What a backup makes: value, title, explanation.
+    pub choices: &'static [(&'static str, &'static str, &'static str)],
+    pub artifacts: String,
+    /// Tables of which a share of the rows is kept, one per line: `events 10%`.
+    pub samples: String,
+    pub samples_problem: Option<String>,
     pub compressions: Vec<(String, String)>,
     pub compression: String,
     pub multi_thread: bool,
@@ -86,6 +102,8 @@ struct Filled<'a> {
     secrets_set: Vec<&'static str>,
     draft: String,
     options: BackupOptions,
+    /// The samples as they were typed.
+    samples: Option<String>,
     store_id: StoreId,
     error: Option<&'a Error>,
 }
@@ -101,6 +119,7 @@ impl DatabaseForm {
             secrets_set: Vec::new(),
             draft: String::new(),
             options: BackupOptions::default(),
+            samples: None,
             store_id: StoreId::LOCAL,
             error: None,
         };
@@ -117,6 +136,7 @@ impl DatabaseForm {
             settings: draft.settings,
             secrets_set: draft.secrets_set,
             options: BackupOptions::default(),
+            samples: None,
             store_id: StoreId::LOCAL,
             error: None,
         };
@@ -132,6 +152,7 @@ impl DatabaseForm {
             secrets_set: database.secrets_set,
             draft: String::new(),
             options: database.backup_options,
+            samples: None,
             store_id: database.store_id,
             error: None,
         };
@@ -155,6 +176,7 @@ impl DatabaseForm {
             draft: if secrets_set.is_empty() { String::new() } else { draft.to_owned() },
             secrets_set,
             options: read_options(info, form).unwrap_or_default(),
+            samples: Some(form.raw("samples").to_owned()),
             store_id: form.parse("store")?.unwrap_or(StoreId::LOCAL),
             error: Some(error),
         };
@@ -193,6 +215,10 @@ impl DatabaseForm {
             draft: filled.draft,
             url_problem: None,
             options: forms::draw(OPTIONS, info.dump_options, &filled.options.engine, &[], &of_options),
+            choices: ARTIFACTS,
+            artifacts: artifacts_value(&filled.options.artifacts),
+            samples: filled.samples.unwrap_or_else(|| samples_text(&filled.options.snapshot)),
+            samples_problem: problems.iter().find(|problem| problem.0.starts_with("snapshot.sample")).map(|problem| problem.1.clone()),
             compressions,
             compression: set,
             multi_thread: filled.options.multi_thread,
@@ -218,12 +244,53 @@ pub fn read(form: &Form) -> Result<DatabaseInput> {
     })
 }
 
+/// The artifacts that a person chooses; what goes with a dump by other options is not asked for here.
+fn artifacts_value(artifacts: &[ArtifactKind]) -> String {
+    let chosen = [ArtifactKind::Dump, ArtifactKind::Snapshot].into_iter().filter(|kind| artifacts.contains(kind));
+    chosen.map(ArtifactKind::as_str).collect::<Vec<_>>().join(",")
+}
+
+/// What backups make, in words.
+pub fn artifacts_text(artifacts: &[ArtifactKind]) -> &'static str {
+    let value = artifacts_value(artifacts);
+    ARTIFACTS.iter().find(|choice| choice.0 == value).map_or("Dump only", |choice| choice.1)
+}
+
+fn read_artifacts(form: &Form) -> Result<Vec<ArtifactKind>> {
+    match form.text("artifacts") {
+        "" => Ok(BackupOptions::default().artifacts),
+        chosen => chosen.split(',').map(str::parse).collect(),
+    }
+}
+
+fn samples_text(options: &SnapshotOptions) -> String {
+    let line = |(pattern, share): (&String, &f64)| format!("{pattern} {}%", (share * 1_000_000.0).round() / 10_000.0);
+    options.sample.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The samples as typed: a table or pattern, then a share. Errors for a line that is not so.
+fn read_samples(form: &Form) -> Result<SnapshotOptions> {
+    let mut sample = BTreeMap::new();
+    for line in form.raw("samples").lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let read = line.rsplit_once(char::is_whitespace).and_then(|(pattern, share)| {
+            let percent: f64 = share.strip_suffix('%')?.parse().ok()?;
+            (0.0..=100.0).contains(&percent).then(|| (pattern.trim().to_owned(), percent / 100.0))
+        });
+        let (pattern, share) = read.ok_or_else(|| {
+            Error::validation(format!("'{line}' is no table with a share")).hint("write a table and a share on each line: `events 10%`")
+        })?;
+        sample.insert(pattern, share);
+    }
+    Ok(SnapshotOptions { sample })
+}
+
 fn read_options(info: &EngineInfo, form: &Form) -> Result<BackupOptions> {
     Ok(BackupOptions {
         compression: form.parse("compression")?.unwrap_or_default(),
         multi_thread: form.has("multiThread"),
         encrypt: form.has("encrypt"),
+        artifacts: read_artifacts(form)?,
+        snapshot: read_samples(form)?,
         engine: forms::read(OPTIONS, info.dump_options, form),
-        ..BackupOptions::default()
     })
 }

@@ -24,6 +24,7 @@ use crate::{
         databases::{self, DatabaseView},
     },
     web::{
+        compare::picker::{self, Point},
         envelope::{self, Envelope},
         error::Failure,
         extract::{Id, Query, User},
@@ -43,6 +44,8 @@ struct Show {
     /// Label and text of the connection settings and dump options that are set.
     settings: Vec<(String, String)>,
     backups: Page<Backup>,
+    /// The newest backups that can be compared, newest first.
+    points: Vec<Point>,
     pager: Pager,
 }
 
@@ -67,7 +70,8 @@ pub async fn page(
     let backups = backup::list(&ctx, &user, &filter, PageRequest { limit: page.limit.min(20), ..page }).await?;
     let settings = described(&database)?;
     let pager = Pager::new(&uri, &backups);
-    Ok(render(&ctx, &Show { layout: layout.titled(database.name.clone()), database, settings, backups, pager })?)
+    let points = picker::points(&ctx, &user, id, 12).await?;
+    Ok(render(&ctx, &Show { layout: layout.titled(database.name.clone()), database, settings, backups, points, pager })?)
 }
 
 /// POST /databases/{id}/backup: back up now.

@@ -8,7 +8,7 @@ use axum::{extract::State, response::Html};
 use crate::{
     domain::{
         ids::RestoreId,
-        restore::{Restore, RestoreMode, RestoreStatus},
+        restore::{Direction, Restore, RestoreMode, RestoreStatus},
     },
     services::{Ctx, restore},
     web::{

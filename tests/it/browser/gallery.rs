@@ -92,7 +92,7 @@ async fn what_waits_for_a_worker_says_so_and_can_be_cancelled() {
     browser.close().await;
 }
 
-async fn look_at(browser: &Browser, name: &str, path: &str) {
+pub async fn look_at(browser: &Browser, name: &str, path: &str) {
     for (width, size) in [(WIDE, "wide"), (PHONE, "phone")] {
         for colours in ["light", "dark"] {
             browser.look(width, colours).await;
