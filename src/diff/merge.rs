@@ -164,27 +164,20 @@ impl<'s> Merge<'s> {
     /// database counts them; `None` at the end.
     #[inline]
     fn step(&mut self, before: &mut dyn RowCursor, after: &mut dyn RowCursor, out: &mut dyn ChangeSink) -> Result<Option<u64>> {
-        let (one, other) = (before.peek()?, after.peek()?);
-        let order = match (&one, &other) {
-            (None, None) => return Ok(None),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(one), Some(other)) => one.key.cmp(other.key),
-        };
-        match (order, one, other) {
-            (Ordering::Less, Some(row), _) => {
+        match (before.peek()?, after.peek()?) {
+            (Some(one), Some(other)) if one.key == other.key => {
+                let count = self.pair(one, other, out)?;
+                before.advance()?;
+                after.advance()?;
+                Ok(Some(count))
+            }
+            (Some(row), other) if other.is_none_or(|other| row.key < other.key) => {
                 let count = self.alone(row, Which::Before, out)?;
                 before.advance()?;
                 Ok(Some(count))
             }
-            (Ordering::Greater, _, Some(row)) => {
+            (_, Some(row)) => {
                 let count = self.alone(row, Which::After, out)?;
-                after.advance()?;
-                Ok(Some(count))
-            }
-            (_, Some(one), Some(other)) => {
-                let count = self.pair(one, other, out)?;
-                before.advance()?;
                 after.advance()?;
                 Ok(Some(count))
             }
@@ -343,4 +336,73 @@ fn read_cells(layout: &Layout, value: &[u8], cells: &mut Vec<Option<(usize, usiz
         cells.push(cell);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        diff::tests::sample::{Cells, Cursor, column, store, table},
+        domain::diff::DiffOptions,
+        snapshot::{Class, Table},
+    };
+
+    /// Keeps the kinds of the changes, and fails at the change with this number.
+    struct Kinds(Vec<ChangeKind>, usize);
+
+    impl ChangeSink for Kinds {
+        fn change(&mut self, change: &ChangeRef<'_>) -> Result<()> {
+            self.0.push(change.kind);
+            if self.0.len() == self.1 { Err(Error::cancelled()) } else { Ok(()) }
+        }
+    }
+
+    fn users() -> Table {
+        table(vec![column("id", Class::Integer), column("v", Class::Text)], &["id"])
+    }
+
+    fn rows(ids: impl Iterator<Item = u64>) -> Vec<Cells> {
+        ids.map(|id| vec![Some(id.to_string().into_bytes()), None]).collect()
+    }
+
+    #[test]
+    fn a_side_without_rows_has_none_and_stays_so() {
+        NoRows.advance().unwrap();
+        assert!(NoRows.peek().unwrap().is_none() && NoRows.subtrees().unwrap().is_empty());
+        let (users, mut kinds) = (users(), Kinds(Vec::new(), 0));
+        let spec = RowSpec::of(Some(&users), None, &DiffOptions::default()).unwrap();
+        let mut cursor = Cursor::new(&store(&users, &rows(0..3)), false, 0);
+        let tally = compare_rows(&mut cursor, &mut NoRows, &spec, &mut kinds, &mut |_: &Tally| Ok(())).unwrap();
+        assert_eq!((tally.removed, kinds.0), (3, vec![ChangeKind::Removed; 3]));
+        kinds = Kinds(Vec::new(), 0);
+        kinds.field("a name is not kept by a sink that does not ask for it").unwrap();
+    }
+
+    #[test]
+    fn the_watch_is_called_on_the_way_and_stops_the_walk() {
+        let users = users();
+        let spec = RowSpec::of(Some(&users), Some(&users), &DiffOptions::default()).unwrap();
+        let (before, after) = (store(&users, &rows(0..6000)), store(&users, &rows(6000..12_000)));
+        let mut seen = Vec::new();
+        let mut walk = |stop: u64, fail: usize| {
+            let (mut one, mut other) = (Cursor::new(&before, false, 0), Cursor::new(&after, false, 0));
+            compare_rows(&mut one, &mut other, &spec, &mut Kinds(Vec::new(), fail), &mut |tally: &Tally| {
+                seen.push(tally.rows);
+                if tally.rows >= stop { Err(Error::cancelled()) } else { Ok(()) }
+            })
+        };
+        assert_eq!(walk(u64::MAX, 0).unwrap().rows, 12_000);
+        assert!(walk(5000, 0).is_err() && walk(u64::MAX, 7).is_err());
+        assert_eq!(seen[..3], [4096, 8192, 12_000]);
+    }
+
+    #[test]
+    fn a_spec_of_one_side_compares_no_pairs() {
+        let users = users();
+        let spec = RowSpec::of(Some(&users), None, &DiffOptions::default()).unwrap();
+        let (before, after) = (store(&users, &rows(0..1)), store(&users, &rows(0..1)));
+        let (mut one, mut other) = (Cursor::new(&before, false, 0), Cursor::new(&after, false, 1));
+        let refused = compare_rows(&mut one, &mut other, &spec, &mut Kinds(Vec::new(), 0), &mut |_: &Tally| Ok(()));
+        assert_eq!(refused.unwrap_err().kind, crate::error::Kind::Internal);
+    }
 }

@@ -351,6 +351,7 @@ mod tests {
         across((Class::Text, "", "ab"), (Class::Bytes, "", "ab"), Equal);
         across((Class::Any, "", "i7"), (Class::Integer, "", "7"), Equal);
         across((Class::Any, "", "t7"), (Class::Float, "", "7"), Equal);
+        across((Class::Any, "", "ta"), (Class::Text, "", "a"), Equal);
         across((Class::Any, "", "r7.5"), (Class::Integer, "", "7"), Different);
     }
 

@@ -4,7 +4,7 @@ mod naive;
 mod pages;
 mod patches;
 mod rows;
-mod sample;
+pub mod sample;
 mod schemas;
 mod shapes;
 mod snapshots;

@@ -73,7 +73,7 @@ fn all(report: &Report, filter: &ChangeFilter, limit: u32) -> (Vec<ChangeView>, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
 
     #[test]
     fn filters_take_exactly_what_a_list_would(seed: u64) {

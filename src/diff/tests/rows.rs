@@ -125,7 +125,7 @@ fn stored(table: &Table, rows: &[Cells]) -> Stored {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn edits_of_random_tables_are_told_exactly(seed: u64) {

@@ -197,10 +197,10 @@ impl RowCursor for Cursor {
         self.ends.clear();
         if self.at < self.rows.len() {
             for cuts in &self.cuts {
-                if self.at > 0 && !cuts.contains(&self.at) {
+                if self.at > 0 && cuts.binary_search(&self.at).is_err() {
                     break;
                 }
-                let end = *cuts.iter().find(|end| **end > self.at).unwrap();
+                let end = cuts[cuts.partition_point(|end| *end <= self.at)];
                 let mut hasher = blake3::Hasher::new();
                 for (key, value) in &self.rows[self.at..end] {
                     hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(&(value.len() as u64).to_le_bytes()).update(value);
