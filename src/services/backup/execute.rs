@@ -6,7 +6,8 @@ use super::{check_options, new_row, produce, status_for};
 use crate::{
     db,
     domain::{
-        backup::{Backup, BackupOptions, BackupStatus, BackupType},
+        artifact::ArtifactKind,
+        backup::{Backup, BackupOptions, BackupStatus, BackupType, SnapshotOptions},
         database::{Database, Settings},
         events::Event,
         fields::validate,
@@ -61,7 +62,13 @@ pub(in crate::services) async fn safety(
     let engine = engines::find(&database.engine)?;
     let waits = database.backup_options.engine.iter().filter(|(name, _)| name.ends_with("TimeoutSeconds") || *name == "busyTimeout");
     let waits = waits.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let options = BackupOptions { engine: validate(engine.info().dump_options, &waits)?, ..check_options(database, None)? };
+    let options = BackupOptions {
+        // A sample, or what only rows bring back, is no way back to how it was.
+        artifacts: vec![ArtifactKind::Dump],
+        snapshot: SnapshotOptions::default(),
+        engine: validate(engine.info().dump_options, &waits)?,
+        ..check_options(database, None)?
+    };
     let mut backup = Backup { job_id: Some(job.id), ..new_row(database, BackupType::Safety, options) };
     let target = engine.info().target_field;
     if settings.get(target) != database.settings.get(target) {

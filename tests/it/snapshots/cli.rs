@@ -207,5 +207,5 @@ fn a_deep_verification_tells_the_rows_in_which_a_dump_differs_from_its_snapshot(
     ] {
         assert!(problems.contains(told), "'{told}' is not in {problems}");
     }
-    place.run(&["verify", "--deep", &text(&snapshot_of(&manifest))]).failed(1, "needs the backup's manifest");
+    place.run(&["verify", "--deep", &text(&snapshot_of(&manifest))]).failed(2, "needs the backup's manifest");
 }
