@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use mysql_async::{Column as Received, Value, consts::ColumnType};
 
+use super::columns::is_bit;
 use crate::{
     engines::numbers::{push_double, push_float},
     error::{Error, Kind, Result},
@@ -175,10 +176,14 @@ pub fn parameter(column: &Column, cell: Option<&[u8]>) -> Result<Value> {
                 Err(_) => Value::UInt(text.parse().map_err(|_| wrong())?),
             }
         }
+        // A number loses the sign of zero on its way, a text does not.
+        Class::Float if bytes == b"-0" => Value::Bytes(b"-0e0".to_vec()),
         Class::Float if is_single(column) => Value::Float(text()?.parse().map_err(|_| wrong())?),
         Class::Float => Value::Double(text()?.parse().map_err(|_| wrong())?),
         // The session is in this zone.
         Class::Instant => Value::Bytes(bytes.strip_suffix(b"+00").ok_or_else(wrong)?.to_vec()),
+        // Bytes would be read as the digits of a number where they are compared.
+        Class::Bytes if is_bit(column) => Value::UInt(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))),
         Class::Bson | Class::Any | Class::Boolean => return Err(wrong()),
         _ => Value::Bytes(bytes.to_vec()),
     })

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use self::{address::Address, tools::Places};
-use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget};
+use super::{Dump, Engine, EngineInfo, Inspector, RestoreOutcome, RestoreRequest, RowSource, RowTarget, Script};
 use crate::{
     domain::{
         artifact::DumpFormat,
@@ -16,10 +16,12 @@ use crate::{
 
 mod account;
 mod address;
+mod apply;
 mod arguments;
 mod catalogue;
 mod cells;
 mod choose;
+mod columns;
 mod connect;
 mod contents;
 mod count;
@@ -35,6 +37,7 @@ mod inspect;
 mod instant;
 mod lexer;
 mod load;
+mod making;
 mod modes;
 mod option_file;
 mod patterns;
@@ -45,11 +48,13 @@ mod recognise;
 mod record;
 mod restore;
 mod rows;
+mod script;
 mod server;
 mod shape;
 mod source;
 mod statement;
 mod swap;
+mod target;
 mod text;
 mod token;
 mod tools;
@@ -99,12 +104,16 @@ impl Engine for Mysql {
         Ok(Box::new(source::MysqlSource::open(settings, options, run).await?))
     }
 
-    async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_target(&self, settings: &Settings, run: &Run) -> Result<Box<dyn RowTarget>> {
+        Ok(Box::new(target::MysqlTarget::open(settings, run).await?))
     }
 
-    async fn drop_scratch(&self, _settings: &Settings, _run: &Run) -> Result<()> {
-        Err(crate::error::Error::internal("not yet"))
+    fn script(&self) -> Option<&'static dyn Script> {
+        Some(&script::MysqlScript)
+    }
+
+    async fn drop_scratch(&self, settings: &Settings, run: &Run) -> Result<()> {
+        target::drop_scratch(settings, run).await
     }
 
     async fn open_dump(&self, settings: &Settings, options: &Settings, with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {

@@ -35,7 +35,7 @@ pub struct Scene {
 
 impl Scene {
     /// A table's name as SQL.
-    fn qualified(&self, name: &TableName) -> String {
+    pub fn qualified(&self, name: &TableName) -> String {
         match (&name.schema, self.scope.databases()) {
             (Some(database), _) => format!("{}.{}", ident(database), ident(&name.name)),
             (None, [database, ..]) => format!("{}.{}", ident(database), ident(&name.name)),

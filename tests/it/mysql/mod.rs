@@ -41,6 +41,7 @@ mod options;
 mod restores;
 mod rogue;
 mod rows_read;
+mod rows_written;
 mod tools;
 
 /// Only the programs of the tests' own servers.

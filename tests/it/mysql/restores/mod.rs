@@ -7,7 +7,7 @@ use crate::support::mysql::Server;
 
 mod hostile;
 mod modes;
-mod round_trip;
+pub mod round_trip;
 mod scripts;
 mod select;
 mod swap;
