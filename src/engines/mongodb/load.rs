@@ -226,7 +226,7 @@ impl Gathered {
 }
 
 /// Inserts a batch. After a broken connection or a changed primary it is sent once more, where nobody else writes.
-async fn insert(session: &Session, place: &Place, documents: Vec<RawDocumentBuf>) -> Result<Tally> {
+pub async fn insert(session: &Session, place: &Place, documents: Vec<RawDocumentBuf>) -> Result<Tally> {
     let mut tally = Tally::new(&place.label);
     let doing = || format!("inserting into {}", place.label);
     let (mut again, mut told_mixed) = (false, false);
@@ -326,6 +326,12 @@ async fn keep_empty_timestamps(session: &Session, place: &Place, documents: impl
         }
     }
     Ok(())
+}
+
+/// True when an update has to give the document as a literal: where it would be taken for operators, or a server would put
+/// the time in it.
+pub fn needs_literal(document: &RawDocument) -> bool {
+    has_empty_timestamp(document) || document.iter().flatten().any(|(key, _)| key.as_str().starts_with('$'))
 }
 
 fn has_empty_timestamp(document: &RawDocument) -> bool {

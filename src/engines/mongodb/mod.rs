@@ -46,7 +46,10 @@ mod server;
 mod session;
 mod source;
 mod tally;
+mod target;
 mod uri;
+mod waiting;
+mod write;
 
 /// The engine.
 pub struct Mongodb;
@@ -86,12 +89,12 @@ impl Engine for Mongodb {
         Ok(Box::new(dump::MongoDump::open(Target::from_settings(settings)?, &options, run).await?.into_source(run).await?))
     }
 
-    async fn open_target(&self, _settings: &Settings, _run: &Run) -> Result<Box<dyn RowTarget>> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn open_target(&self, settings: &Settings, run: &Run) -> Result<Box<dyn RowTarget>> {
+        Ok(Box::new(target::MongoTarget::open(Target::from_settings(settings)?, run).await?))
     }
 
-    async fn drop_scratch(&self, _settings: &Settings, _run: &Run) -> Result<()> {
-        Err(crate::error::Error::internal("not yet"))
+    async fn drop_scratch(&self, settings: &Settings, run: &Run) -> Result<()> {
+        target::drop_scratch(&Target::from_settings(settings)?, run).await
     }
 
     async fn open_dump(&self, settings: &Settings, options: &Settings, _with_rows: bool, run: &Run) -> Result<Box<dyn Dump>> {

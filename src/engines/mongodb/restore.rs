@@ -43,7 +43,7 @@ pub async fn restore(request: &RestoreRequest<'_>, run: &Run) -> Result<RestoreO
     };
     let input = Input::read(request, run).await?;
     let mut selection = input.select(plan, &target)?;
-    let session = Arc::new(Session::open(&target, plan, run).await?);
+    let session = Arc::new(Session::open(&target, plan.engine.text("writeConcern"), run).await?);
     run.info(format!("restoring into {target} ({}) what came from MongoDB {}", session.version, input.header.server_version));
     let mut outcome = RestoreOutcome { tables: Vec::new(), warnings: std::mem::take(&mut selection.warnings) };
     let filling = Filling::new(&input, &session, plan);

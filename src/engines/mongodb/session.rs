@@ -7,7 +7,7 @@ use std::{
 
 use mongodb::{
     Collection,
-    bson::{Document, RawDocumentBuf, doc},
+    bson::{Document, RawDocumentBuf, doc, raw::cstr},
     options::{Acknowledgment, WriteConcern},
 };
 use tokio::sync::Mutex;
@@ -19,7 +19,7 @@ use super::{
     server::Facts,
 };
 use crate::{
-    domain::{fields::SettingsExt, restore::RestorePlan, run::Run},
+    domain::run::Run,
     error::{Error, Kind, Result},
 };
 
@@ -42,12 +42,13 @@ pub struct Session {
 }
 
 impl Session {
-    pub async fn open(target: &Target, plan: &RestorePlan, run: &Run) -> Result<Self> {
+    /// `acknowledged`: by "1" member or, unless told otherwise, by most.
+    pub async fn open(target: &Target, acknowledged: Option<&str>, run: &Run) -> Result<Self> {
         let server = target.connect(Purpose::Write, run).await?;
         let facts = Facts::read(&server, &[], run).await?;
         let mut numbers = facts.version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        let acknowledgment = match plan.engine.text("writeConcern") {
+        let acknowledgment = match acknowledged {
             Some("1") => Acknowledgment::Nodes(1),
             _ => Acknowledgment::Majority,
         };
@@ -121,17 +122,24 @@ impl Session {
         self.run.until_cancelled(self.send(db, &doing, command)).await
     }
 
+    /// [`Session::write`] of a command whose documents stay as they are, byte for byte.
+    pub async fn write_raw(&self, db: &str, doing: impl Fn() -> String, mut command: RawDocumentBuf) -> Result<Document> {
+        let concern = RawDocumentBuf::try_from(&concern_document(&self.concern));
+        let concern = concern.map_err(|cause| Error::internal(format!("a write concern as BSON: {cause}")))?;
+        command.append(cstr!("writeConcern"), concern);
+        let sending = async {
+            let (_, server) = self.server().await;
+            let answer = server.client.database(db).run_raw_command(command).await;
+            acknowledged(&doing, answer.map_err(|cause| server.failed(doing(), &cause))?)
+        };
+        self.run.until_cancelled(sending).await
+    }
+
     async fn send(&self, db: &str, doing: &impl Fn() -> String, mut command: Document) -> Result<Document> {
         command.insert("writeConcern", concern_document(&self.concern));
         let (_, server) = self.server().await;
         let answer = server.client.database(db).run_command(command).await.map_err(|cause| server.failed(doing(), &cause))?;
-        match answer.get_document("writeConcernError") {
-            Ok(error) => Err(Error::new(
-                Kind::Database,
-                format!("{}: done, but not acknowledged as asked: {}", doing(), error.get_str("errmsg").unwrap_or("for no reason told")),
-            )),
-            Err(_) => Ok(answer),
-        }
+        acknowledged(doing, answer)
     }
 
     /// Names of the collections and views of a database, without those of the system.
@@ -172,6 +180,17 @@ impl Session {
             }
         }
         left
+    }
+}
+
+/// The answer, unless the server says that fewer members have the change than was asked for.
+fn acknowledged(doing: &impl Fn() -> String, answer: Document) -> Result<Document> {
+    match answer.get_document("writeConcernError") {
+        Ok(error) => Err(Error::new(
+            Kind::Database,
+            format!("{}: done, but not acknowledged as asked: {}", doing(), error.get_str("errmsg").unwrap_or("for no reason told")),
+        )),
+        Err(_) => Ok(answer),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::support::mongo_script::Script;
 mod account;
 mod archives;
 mod bench;
+mod changes;
 mod connect;
 mod definitions;
 mod dump;
