@@ -49,6 +49,7 @@ mod statement;
 mod swap;
 mod target;
 mod tools;
+mod touched;
 mod watch;
 
 /// The engine.

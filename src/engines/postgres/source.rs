@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Client;
 
 use super::{
-    catalog::{self, Catalog, Held, KeyKind},
+    catalog::{self, Catalog, Held},
     connect::{Target, failed, ident},
     copy::{Lines, Reader, recycle},
     objects::{self, Names},
@@ -15,6 +15,7 @@ use super::{
     scope::Scope,
     server::Facts,
     session::{PIN, Session, begin, limited, millis},
+    touched,
 };
 use crate::{
     domain::{database::Settings, fields::SettingsExt, run::Run, time::Moment},
@@ -56,21 +57,22 @@ impl PgSource {
             session.batch_execute(PIN).await.map_err(setting)?;
             let row = session.query_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8", &[]).await.map_err(setting)?;
             let (schema, catalog) = read_schema(&session, options).await?;
+            let marks = touched::marks(&session, &catalog).await?;
             let limits = format!(
                 "SET lock_timeout = {}; SET statement_timeout = {}",
                 millis(options, "lockTimeoutSeconds"),
                 millis(options, "statementTimeoutSeconds")
             );
             session.batch_execute(&limits).await.map_err(setting)?;
-            Ok((Moment(row.get(0)), schema, catalog))
+            Ok((Moment(row.get(0)), schema, catalog, marks))
         };
-        let (moment, schema, catalog) = session.work(run, reading).await?;
+        let (moment, schema, catalog, marks) = session.work(run, reading).await?;
         let mut warnings = catalog.warnings;
         let no_rows = options.flag("schemaOnly");
         if no_rows {
             warnings.push("the options ask for the schema only: tables have no rows".into());
         }
-        let facts = SourceFacts { moment, server_version, marks: BTreeMap::new(), warnings };
+        let facts = SourceFacts { moment, server_version, marks, warnings };
         Ok(Self { session, target, facts, schema, held: catalog.held, no_rows })
     }
 
@@ -140,6 +142,26 @@ impl RowSource for PgSource {
         let done = self.session.work(run, self.copy(&sql, table, &mut out)).await;
         done.map_err(|error| if error.is_cancelled() { error } else { self.target.explain(error) })
     }
+
+    async fn touched(
+        &mut self,
+        table: &Table,
+        ranges: &[(KeyRange, u64)],
+        marks: &BTreeMap<String, String>,
+        run: &Run,
+    ) -> Result<Option<Vec<bool>>> {
+        match touched::oldest_open(table, &self.facts.marks, marks, ranges) {
+            Err(why) => {
+                run.info(format!("every row of {} is read: {why}", table.name));
+                Ok(None)
+            }
+            Ok(oldest) => {
+                let looking = touched::look(&self.session, table, self.held(table)?, ranges, oldest);
+                let found = self.session.work(run, looking).await;
+                found.map(Some).map_err(|error| self.target.explain(error))
+            }
+        }
+    }
 }
 
 /// Every row of the table in the range, in the order of the keys where an index gives it.
@@ -168,10 +190,5 @@ impl Held {
     pub fn only_leaves(&self) -> Option<String> {
         let leaves: Vec<String> = self.leaves.iter().map(u32::to_string).collect();
         self.partial.then(|| format!("tableoid IN (0{}{})", if leaves.is_empty() { "" } else { ", " }, leaves.join(", ")))
-    }
-
-    /// True when every column of the key is an integer.
-    pub fn integers(&self) -> bool {
-        self.key.iter().all(|column| column.kind == KeyKind::Integer)
     }
 }

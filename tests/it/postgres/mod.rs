@@ -34,6 +34,7 @@ mod modes;
 mod options;
 mod round_trip;
 mod rows;
+mod rows_fast;
 mod rows_target;
 mod scripts;
 mod swap;
