@@ -35,6 +35,7 @@ mod options;
 mod round_trip;
 mod rows;
 mod rows_fast;
+mod rows_moment;
 mod rows_target;
 mod scripts;
 mod swap;

@@ -1,17 +1,15 @@
 //! Rows and schema of one moment, read from real servers.
 
-use std::collections::BTreeMap;
-
 use dbsnap::{
     domain::fields::validate,
-    engines::{Engine, KeyRange, Order, RowSource},
+    engines::{Engine, KeyRange, RowSource},
     error::Result,
-    snapshot::{Class, Key, Layout, ObjectKind, Row, Table, TableName, rows as channel},
+    snapshot::{Class, Layout, Row, Table, TableName, rows as channel},
 };
 use serde_json::{Value, json};
 
-use super::{Bench, ENGINE, refused, round_trip::everything, settings};
-use crate::support::postgres::{MAJORS, Server, ident, shared};
+use super::{Bench, ENGINE, round_trip::everything, settings};
+use crate::support::postgres::{Server, ident, shared};
 
 /// Rows as text, for people; bytes as hex.
 pub type Found = Vec<Vec<Option<String>>>;
