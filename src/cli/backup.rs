@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// Which artifacts to make: dump, snapshot or both.
-    #[arg(long, value_delimiter = ',', default_value = "dump")]
+    #[arg(long, value_delimiter = ',', default_values = ["dump", "snapshot"])]
     artifacts: Vec<ArtifactKind>,
     /// Keep only a share of a table's rows in the snapshot, such as events=0.01; repeat it for more tables.
     #[arg(long = "sample", value_name = "TABLE=SHARE")]

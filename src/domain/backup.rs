@@ -113,7 +113,7 @@ impl Default for BackupOptions {
             compression: Compression::default(),
             multi_thread: false,
             encrypt: true,
-            artifacts: vec![ArtifactKind::Dump],
+            artifacts: vec![ArtifactKind::Dump, ArtifactKind::Snapshot],
             snapshot: SnapshotOptions::default(),
             engine: Map::new(),
         }
