@@ -15,7 +15,7 @@ use super::{
     patterns::Choice,
     server::Server,
     version::Flavour,
-    watch::{Limits, seconds},
+    watch::Limits,
 };
 use crate::{
     domain::{database::Settings, fields::SettingsExt, run::Run, time::Moment},
@@ -50,6 +50,7 @@ pub struct MysqlSource {
     scene: Scene,
     facts: SourceFacts,
     described: Described,
+    no_rows: bool,
 }
 
 impl MysqlSource {
@@ -64,7 +65,6 @@ impl MysqlSource {
             let choice = Choice::of(options);
             let everything = super::catalogue::tables(&mut reader, &scope, &target).await?;
             choice.check(&everything, &scope)?;
-            limit(&mut reader, &server, &target, options).await?;
             instant::begin(&mut reader, &target).await?;
             let moment = instant::now(&mut reader, &target).await?;
             Ok((Scene { target: target.clone(), server, scope, choice, options: options.clone() }, Moment(moment)))
@@ -75,35 +75,48 @@ impl MysqlSource {
 
     /// Reads from a snapshot that has begun already.
     pub async fn on(mut reader: Conn, scene: Scene, moment: Moment, mut warnings: Vec<String>, run: &Run) -> Result<Self> {
-        if scene.options.flag("schemaOnly") {
-            return Err(Error::validation("a dump of the schema alone has no rows").hint("leave out the option schemaOnly"));
+        let no_rows = scene.options.flag("schemaOnly");
+        if no_rows {
+            warnings.push("the options ask for the schema only: tables have no rows".to_owned());
         }
+        limit(&mut reader, &scene).await?;
         let mut described = run.until_cancelled(describe(&mut reader, &scene, run)).await?;
         warnings.append(&mut described.warnings);
         let facts = SourceFacts { moment, server_version: scene.server.to_string(), marks: Default::default(), warnings };
-        Ok(Self { reader, scene, facts, described })
+        Ok(Self { reader, scene, facts, described, no_rows })
     }
 
     fn explain(&self, error: Error) -> Error {
         self.scene.target.explain(error)
     }
+
+    /// Ends the statement in work, whose rows nobody takes: the connection would read them to their end.
+    async fn stop(&mut self, run: &Run) {
+        if let Ok(mut other) = self.scene.target.connect_to_server(run).await {
+            // Where it cannot be ended, it only takes longer.
+            let _ = other.query_drop(format!("KILL QUERY {}", self.reader.id())).await;
+            let _ = other.disconnect().await;
+        }
+        // What is left of its answer, its end included, is taken here and not by the next statement.
+        for _ in 0..3 {
+            if self.reader.query_drop("DO 0").await.is_ok() {
+                break;
+            }
+        }
+    }
 }
 
 /// No statement of the connection runs or waits longer than the options say.
-async fn limit(reader: &mut Conn, server: &Server, target: &Target, options: &Settings) -> Result<()> {
-    let limits = Limits::of(options);
-    let mut set = Vec::new();
-    set.extend(limits.lock.map(|limit| format!("lock_wait_timeout = {}", limit.as_secs())));
-    set.extend(limits.statement.map(|limit| match server.flavour {
+async fn limit(reader: &mut Conn, scene: &Scene) -> Result<()> {
+    let limits = Limits::of(&scene.options);
+    let lock = limits.lock.map(|limit| format!("lock_wait_timeout = {}", limit.as_secs()));
+    let statement = limits.statement.map(|limit| match scene.server.flavour {
         Flavour::MySql => format!("max_execution_time = {}", limit.as_millis()),
         Flavour::MariaDb => format!("max_statement_time = {}", limit.as_secs()),
-    }));
-    if let Some(stall) = seconds(options, "stallTimeoutSeconds") {
-        set.push(format!("net_write_timeout = {}", stall.as_secs().max(3600)));
-    }
-    for setting in set {
+    });
+    for setting in lock.into_iter().chain(statement) {
         let done = reader.query_drop(format!("SET SESSION {setting}")).await;
-        done.map_err(|cause| target.explain(failed("setting the time limits", cause)))?;
+        done.map_err(|cause| scene.target.explain(failed("setting the time limits", cause)))?;
     }
     Ok(())
 }
@@ -127,6 +140,9 @@ impl RowSource for MysqlSource {
     }
 
     async fn rows(&mut self, table: &Table, range: &KeyRange, mut out: RowSender, run: &Run) -> Result<()> {
+        if self.no_rows {
+            return Ok(());
+        }
         let ordered = self.order(table) == Order::Key;
         let reading = Reading::of(table, self.scene.qualified(&table.name), range, ordered)?;
         let failed_at = |cause| failed(format!("reading the rows of {}", table.name), cause);
@@ -136,7 +152,12 @@ impl RowSource for MysqlSource {
         let sent = run.until_cancelled(async { Ok(sending.await) }).await?;
         // The driver panics where a server breaks the protocol.
         let sent = sent.unwrap_or_else(|_| Err(Error::new(Kind::Database, "the server sends rows that are none")));
-        sent.map_err(|error| self.explain(error))?;
+        if let Err(error) = sent {
+            if !run.cancel.is_cancelled() {
+                self.stop(run).await;
+            }
+            return Err(self.explain(error));
+        }
         self.reader.query_drop("ROLLBACK TO SAVEPOINT dbsnap").await.map_err(|cause| self.explain(failed_at(cause)))
     }
 }

@@ -432,6 +432,18 @@ async fn long_rows_empty_tables_and_timeouts() {
         assert_eq!(all[0].rows[0].1.cells.iter().map(|cell| cell.as_ref().unwrap().len()).collect::<Vec<_>>(), [1, 10_485_760, 10_485_760]);
         assert_eq!(all[2].rows[0].1.cells[0].as_deref(), Some(&b"NULL"[..]));
         drop(source);
+        let mut schema_only = bench.source(server, &name, json!({"schemaOnly": true})).await.unwrap();
+        assert!(schema_only.facts().warnings.iter().any(|warning| warning.contains("no rows")));
+        assert!(everything(schema_only.as_mut(), &bench.run()).await.iter().all(|content| content.rows.is_empty()));
+        // Who takes only the first rows leaves a source that goes on at once.
+        run(server, &name, &["INSERT INTO big SELECT id + 10, b, t FROM big", "INSERT INTO big SELECT id + 20, b, t FROM big"]).await;
+        let mut source = bench.source(server, &name, json!({})).await.unwrap();
+        let big = table(source.as_ref(), "big");
+        let (sender, receiver) = dbsnap::snapshot::rows(&big).unwrap();
+        drop(receiver);
+        super::refused(source.rows(&big, &KeyRange::all(), sender, &bench.run()).await, &["stopped reading"]);
+        assert_eq!(everything(source.as_mut(), &bench.run()).await[0].rows.len(), 8);
+        drop(source);
         let mut locker = server.connect(&name).await;
         locker.query_drop("LOCK TABLES one WRITE").await.unwrap();
         let begun = std::time::Instant::now();
