@@ -139,6 +139,7 @@ fn pages() -> Table {
         ("/backups/{id}/pin", vec![(Method::POST, post(backups::pin::submit))]),
         ("/backups/{id}/delete", vec![(Method::POST, post(backups::delete::submit))]),
         ("/backups/{id}/browse", vec![(Method::GET, get(browse::rows::page))]),
+        ("/backups/{id}/browse/export", vec![(Method::POST, post(browse::export::submit))]),
         ("/backups/{id}/browse/row", vec![(Method::GET, get(browse::row::page))]),
         ("/compare", vec![(Method::GET, get(compare::picker::page)), (Method::POST, post(compare::picker::submit))]),
         ("/diffs/{id}", vec![(Method::GET, get(compare::show::page))]),

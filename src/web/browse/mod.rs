@@ -4,5 +4,6 @@ mod history;
 mod indent;
 mod place;
 
+pub mod export;
 pub mod row;
 pub mod rows;

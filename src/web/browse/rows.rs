@@ -12,7 +12,6 @@ use crate::{
         browse::{RowPage, RowView, TableInfo},
         ids::BackupId,
     },
-    error::Kind,
     services::{Ctx, backup, snapshots::browse},
     web::{
         compare::{
@@ -93,12 +92,15 @@ pub async fn page(
     if let Some(table) = &table {
         let info = tables.iter().find(|info| info.label == *table || info.name == *table);
         match browse::rows(&ctx, &user, id, table, place.query()).await {
-            Ok(rows) => chosen = Some(Chosen::new(id, &tables, &place.at(table), rows)),
-            Err(error) if error.kind == Kind::NotFound && place.key.is_some() && info.is_some() => {
-                no_such_key = true;
-                chosen = info.map(|info| Chosen::new(id, &tables, &place.at(table), none_of(info)));
+            Ok(rows) => {
+                no_such_key = rows.rows.is_empty() && place.key.is_some();
+                chosen = Some(Chosen::new(id, &tables, &place.at(table), rows));
             }
-            Err(error) => problem = Some((message(&error), error.hint)),
+            // What was typed as a key may be none: the form stays, with what is wrong.
+            Err(error) => {
+                chosen = info.map(|info| Chosen::new(id, &tables, &place.at(table), none_of(info)));
+                problem = Some((message(&error), error.hint));
+            }
         }
     }
     let layout = layout.titled(format!("Browse {}", backup.database_name));

@@ -21,6 +21,7 @@ use crate::{
         filter::{BackupFilter, DatabaseFilter, DiffFilter},
         ids::DatabaseId,
         page::{Page, PageRequest},
+        permissions::Permission,
     },
     error::{Error, Result},
     services::{
@@ -97,6 +98,7 @@ pub async fn submit(
     uri: axum::http::Uri,
     form: Form,
 ) -> Result<Response, Failure> {
+    user.require(Permission::RunBackups)?;
     let started = match request::read(&form) {
         Ok((before, after, options)) => compare::start(&ctx, &user, DiffRequest { before, after, options }).await,
         Err(error) => Err(error),

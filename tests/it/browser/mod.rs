@@ -1,5 +1,6 @@
 //! The pages in a real browser: headless Chromium, driven by chromedriver.
 
+mod compare;
 mod connections;
 mod driver;
 mod gallery;

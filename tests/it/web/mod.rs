@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+pub mod compare;
 mod connections;
 mod events;
 mod hostile;
