@@ -11,6 +11,7 @@ use utoipa::{
 };
 
 use super::envelope::{ErrorBody, ErrorDetails, ErrorEnvelope, FieldProblem, Meta};
+use crate::domain::diff::{PatchFormat, Side};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -18,7 +19,8 @@ use super::envelope::{ErrorBody, ErrorDetails, ErrorEnvelope, FieldProblem, Meta
         title = "DBSnap",
         description = "Back up, verify and restore databases. Every answer is an envelope: `success`, then `data` or `error`."
     ),
-    components(schemas(ErrorEnvelope, ErrorBody, ErrorDetails, FieldProblem, Meta)),
+    // The last two stand in queries only.
+    components(schemas(ErrorEnvelope, ErrorBody, ErrorDetails, FieldProblem, Meta, PatchFormat, Side)),
     tags(
         (name = "databases"), (name = "engines"), (name = "backups"), (name = "restores"), (name = "diffs"), (name = "exports"), (name = "jobs"), (name = "stores"),
         (name = "accounts"), (name = "audit"), (name = "system"), (name = "health"), (name = "events")

@@ -17,6 +17,7 @@ use crate::{
         browse::{RowColumn, RowQuery},
         diff::ValueView,
         ids::BackupId,
+        permissions::Permission,
     },
     error::Error,
     services::{Ctx, backup, snapshots::browse},
@@ -69,6 +70,7 @@ pub async fn page(
     Id(id): Id<BackupId>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Html<String>, Failure> {
+    user.require(Permission::Download)?;
     let with_history = wanted.history.is_some();
     if part && with_history {
         let list = browse::history(&ctx, &user, id, &wanted.table, &wanted.key).await?;

@@ -11,6 +11,7 @@ use crate::{
         backup::Backup,
         browse::{RowPage, RowView, TableInfo},
         ids::BackupId,
+        permissions::Permission,
     },
     services::{Ctx, backup, snapshots::browse},
     web::{
@@ -85,6 +86,7 @@ pub async fn page(
     Id(id): Id<BackupId>,
     Query(place): Query<Place>,
 ) -> Result<Html<String>, Failure> {
+    user.require(Permission::Download)?;
     let backup = backup::get(&ctx, &user, id).await?;
     let tables = browse::tables(&ctx, &user, id).await?;
     let table = place.table.clone().or_else(|| tables.first().filter(|_| tables.len() == 1).map(|table| table.label.clone()));

@@ -33,7 +33,7 @@ async fn mongodb_differs_in_what_was_changed_and_is_brought_back_and_forth() {
 }
 
 async fn story(subject: &dyn Subject) {
-    let site = Site::open().await;
+    let site = site_of(subject).await;
     subject.begin().await;
     let database = add(&site, subject).await;
     let first = back_up(&site, &database).await;
@@ -106,6 +106,13 @@ async fn check(site: &Site, subject: &dyn Subject, diff: &Value) {
     assert_eq!(keys, [("added", "5001"), ("changed", "1999"), ("changed", "3"), ("removed", "7")], "{found}");
 }
 
+async fn site_of(subject: &dyn Subject) -> Site {
+    let programs = subject.programs();
+    let mut vars = vec![("AUTH_MODE", "none")];
+    vars.extend(programs.as_ref().map(|(name, folders)| (*name, folders.as_str())));
+    Site::start(&vars).await
+}
+
 async fn add(site: &Site, subject: &dyn Subject) -> String {
     let mut input = subject.input();
     input["name"] = json!("subject");
@@ -141,7 +148,7 @@ async fn assert_equal(site: &Site, backup: &Value, database: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fast_tier_finds_what_the_full_one_finds_and_says_so() {
     let subject = Postgres::new().await;
-    let site = Site::open().await;
+    let site = site_of(&subject).await;
     subject.begin().await;
     let wide = "CREATE TABLE wide (id INT PRIMARY KEY, body TEXT); INSERT INTO wide SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 20000) i";
     subject.all(&[wide.to_owned(), "VACUUM ANALYZE wide".to_owned()]).await;

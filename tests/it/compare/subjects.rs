@@ -26,6 +26,11 @@ pub trait Subject: Send + Sync {
     /// One item more, one less, two renamed; a visit to `a` more and the one to `b` less.
     async fn change(&self);
 
+    /// What the product is told of the engine's programs, as an environment variable.
+    fn programs(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
     /// Runs a patch of statements; `None` where the engine has no such language.
     async fn run(&self, _patch: &str) -> Option<()> {
         None
@@ -115,6 +120,10 @@ impl Postgres {
 
 #[async_trait]
 impl Subject for Postgres {
+    fn programs(&self) -> Option<(&'static str, String)> {
+        Some(("PG_BIN_DIRS", support::postgres::programs(15).display().to_string()))
+    }
+
     fn input(&self) -> Value {
         json!({"url": self.server.url(&self.database)})
     }
@@ -173,6 +182,10 @@ impl Subject for Mysql {
 
     async fn change(&self) {
         self.all(&CHANGES.map(str::to_owned)).await;
+    }
+
+    fn programs(&self) -> Option<(&'static str, String)> {
+        Some(("MYSQL_BIN_DIRS", support::mysql::programs(self.server.flavour).display().to_string()))
     }
 
     async fn run(&self, patch: &str) -> Option<()> {

@@ -18,6 +18,12 @@ const CLOSED: &[&str] = &[
     "/api/audit",
     "/api/users",
     "/api/backups/{id}/download",
+    "/api/backups/{id}/snapshot",
+    "/api/backups/{id}/tables/{table}/rows",
+    "/api/backups/{id}/tables/{table}/history",
+    "/backups/{id}/browse",
+    "/backups/{id}/browse/row",
+    "/diffs/{id}/value",
     "/api/diffs/{id}/changes",
     "/api/diffs/{id}/value",
     "/api/diffs/{id}/patch",
@@ -27,11 +33,16 @@ const CLOSED: &[&str] = &[
 ];
 
 /// What a GET needs to be well formed.
-const QUERIES: &[(&str, &str)] = &[("/api/diffs/{id}/value", "?table=t&at=0&column=c&side=after")];
+const QUERIES: &[(&str, &str)] = &[
+    ("/api/diffs/{id}/value", "?table=t&at=0&column=c&side=after"),
+    ("/diffs/{id}/value", "?table=t&at=0&column=c&side=after"),
+    ("/api/backups/{id}/tables/{table}/history", "?key=1"),
+    ("/backups/{id}/browse/row", "?table=t&key=1"),
+];
 
 fn address(entry: &Entry) -> String {
     let query = QUERIES.iter().find(|(path, _)| *path == entry.path).map_or("", |(_, query)| query);
-    entry.path.replace("{id}", SOME_ID).replace("{*name}", "app.css").replace("{token}", "made-up") + query
+    entry.path.replace("{id}", SOME_ID).replace("{*name}", "app.css").replace("{token}", "made-up").replace("{table}", "t") + query
 }
 
 fn stranger() -> Client {
