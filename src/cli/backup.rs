@@ -75,7 +75,7 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
         snapshot: SnapshotOptions { sample: input::samples(&args.samples)? },
         engine: engine_options,
     };
-    let keys = input::key_ring(&config).await?;
+    let keys = input::key_ring_beside(&config, &args.to).await?;
     if options.encrypt && keys.is_none() {
         return Err(
             Error::validation("there is no key to encrypt with").hint("set ENCRYPTION_KEY (32 or more characters), or pass --no-encrypt")

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,8 +23,9 @@ use crate::{
     },
     engines::{self, Engine},
     error::{Context, Error, Kind, Result},
-    pipeline::keys::KeyRing,
+    pipeline::keys::{Kdf, KeyRing},
     services::{keys, manifests, manifests::Seal, rebuild},
+    snapshot,
     stores::{self, Store},
 };
 
@@ -73,10 +75,52 @@ pub fn known_options(engine: &dyn Engine, restore: bool) -> String {
 /// The key ring made from ENCRYPTION_KEY; `None` when it is not set.
 pub async fn key_ring(config: &Config) -> Result<Option<KeyRing>> {
     match &config.encryption_key {
-        Some(passphrase) => keys::standalone(passphrase.clone()).await.map(Some),
+        Some(passphrase) => keys::standalone(passphrase.clone(), Vec::new()).await.map(Some),
         None => Ok(None),
     }
 }
+
+/// The key ring for new files in a folder: under the key of those that are there, where the passphrase is the same.
+pub async fn key_ring_beside(config: &Config, folder: &Path) -> Result<Option<KeyRing>> {
+    match &config.encryption_key {
+        Some(passphrase) => keys::standalone(passphrase.clone(), known_keys(folder)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Files looked at for their keys, the newest first.
+const LOOKED_AT: usize = 8;
+
+/// The keys that manifests and snapshots in a folder are under. What cannot be read has none: a new key is as good.
+fn known_keys(folder: &Path) -> Vec<(Kdf, String)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = entries
+        .filter(|path| is_manifest(path) || path.extension().is_some_and(|extension| extension == "snap"))
+        .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .collect();
+    files.sort();
+    let mut known: Vec<(Kdf, String)> = Vec::new();
+    for key in files.iter().rev().take(LOOKED_AT).filter_map(|(_, path)| key_of(path)) {
+        if !known.contains(&key) {
+            known.push(key);
+        }
+    }
+    known
+}
+
+fn key_of(path: &Path) -> Option<(Kdf, String)> {
+    if is_manifest(path) {
+        let mac = serde_json::from_slice::<Manifest>(&std::fs::read(path).ok()?).ok()?.mac?;
+        return Some((Kdf::from_outside(&mac.kdf, mac.iterations, &mac.salt).ok()?, mac.key_id));
+    }
+    let mut head = Vec::new();
+    std::fs::File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+    let note = snapshot::key_note(&head).ok()??;
+    Some((Kdf::from_outside(&note.kdf, note.iterations, &note.salt).ok()?, note.key_id))
+}
+
+/// Bytes that hold the beginning of any snapshot.
+const HEAD: u64 = 8 * 1024;
 
 /// Surroundings of a command: ends on Ctrl-C, spools in a temporary folder that goes with the returned value.
 pub fn surroundings(config: &Config, observer: Arc<dyn Observer>) -> Result<(Run, TempDir)> {

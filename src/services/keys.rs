@@ -62,8 +62,15 @@ pub async fn unlock(db: &Db, passphrase: Secret) -> Result<KeyRing> {
     }
 }
 
-/// A key ring that belongs to no catalogue, for commands that work alone.
-pub async fn standalone(passphrase: Secret) -> Result<KeyRing> {
+/// A key ring that belongs to no catalogue, for commands that work alone: the first of the `known` keys, each with its id,
+/// that this passphrase makes; a new one where there is none. Snapshots under one key compare by their hashes.
+pub async fn standalone(passphrase: Secret, known: Vec<(Kdf, String)>) -> Result<KeyRing> {
+    for (kdf, id) in known {
+        let key = derive(passphrase.clone(), Some(kdf)).await?;
+        if key.id() == id {
+            return Ok(KeyRing::new(passphrase, key));
+        }
+    }
     let key = derive(passphrase.clone(), None).await?;
     Ok(KeyRing::new(passphrase, key))
 }

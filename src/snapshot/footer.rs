@@ -6,11 +6,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    container::{BlockRef, FileKind},
+    access::KeyNote,
+    container::{BlockRef, FileKind, Header},
     index::{Entry, Totals},
     schema::TableName,
 };
-use crate::domain::time::Moment;
+use crate::{domain::time::Moment, error::Result};
 
 /// The kind of file that a snapshot is.
 pub const SNAPSHOT: FileKind = FileKind { magic: b"\x89DBROWS\n", name: "snapshot" };
@@ -18,6 +19,12 @@ pub const SNAPSHOT: FileKind = FileKind { magic: b"\x89DBROWS\n", name: "snapsho
 /// True when a file with these first bytes (8 suffice) is a snapshot.
 pub fn is_snapshot(head: &[u8]) -> bool {
     head.starts_with(SNAPSHOT.magic)
+}
+
+/// How the key of a snapshot is made, by its first bytes (4,106 of them, or the whole file); `None` when it is not
+/// encrypted. Errors when it is no snapshot.
+pub fn key_note(head: &[u8]) -> Result<Option<KeyNote>> {
+    Header::read(head, SNAPSHOT).map(|(header, _)| header.note)
 }
 
 /// What is known of a snapshot as a whole.

@@ -30,7 +30,7 @@ pub use bson::{BsonField, BsonFields, BsonValue, Damaged, bson_fields, kind as b
 pub use bson_text::{bson_text, number_text, quote as json_quote, write_id, write_value};
 pub use cursor::{RowCursor, Subtree};
 pub use document::{document_id_json, document_id_text, document_key, document_of_key, id_of};
-pub use footer::{SNAPSHOT, SnapshotFacts, TableEntry, is_snapshot};
+pub use footer::{SNAPSHOT, SnapshotFacts, TableEntry, is_snapshot, key_note};
 pub use key::{Part, encode_part, parts, push_integer, push_text};
 pub use number::{Decimal, decimal};
 pub use read::{LeafRange, Leaves, Snapshot};

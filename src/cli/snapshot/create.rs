@@ -49,14 +49,14 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
     let options = validate(engine.info().dump_options, &input::options(&args.options)?)
         .map_err(|error| error.hint(format!("options of {}: {}", engine.info().label, input::known_options(engine, false))))?;
     let sample = input::samples(&args.samples)?;
-    let keys = if args.no_encrypt { None } else { input::key_ring(&config).await? };
+    let folder = args.to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let keys = if args.no_encrypt { None } else { input::key_ring_beside(&config, folder).await? };
     if keys.is_none() && !args.no_encrypt {
         return Err(
             Error::validation("there is no key to encrypt with").hint("set ENCRYPTION_KEY (32 or more characters), or pass --no-encrypt")
         );
     }
     let name = args.to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let folder = args.to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
     std::fs::create_dir_all(folder).context(Kind::Validation, || format!("making the folder {}", folder.display()))?;
     let store = input::folder_store(&input::existing(folder)?)?;
     if args.to.exists() {

@@ -170,7 +170,7 @@ mod tests {
         let table = &schema.tables[0];
         assert_eq!((table.name.to_string(), &table.key), ("d.c".into(), &Key::Columns { columns: vec![DOCUMENT.into()] }));
         let read = metadata_of(table).unwrap();
-        assert_eq!(read.options.get_document("validator"), options.get_document("validator"));
+        assert_eq!(read.options.get_document("validator").unwrap(), options.get_document("validator").unwrap());
         assert_eq!(read.options.get("size"), options.get("size"));
         assert_eq!(
             definition_of(&schema.objects[0]).unwrap(),

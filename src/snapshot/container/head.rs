@@ -62,7 +62,7 @@ impl Header {
 
     /// Reads the header from the first bytes of a file, [`HEAD_MAX`] of them or the whole file; returns it and the length
     /// of everything before the first block.
-    pub(super) fn read(head: &[u8], kind: FileKind) -> Result<(Self, usize)> {
+    pub(in crate::snapshot) fn read(head: &[u8], kind: FileKind) -> Result<(Self, usize)> {
         let Some((prefix, rest)) = head.split_first_chunk::<PREFIX>().filter(|(prefix, _)| prefix.starts_with(kind.magic)) else {
             return Err(Error::validation(format!("this is not a {} of dbsnap: it does not begin as one", kind.name)));
         };
