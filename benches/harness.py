@@ -30,8 +30,8 @@ def memory(pid, field):
     return int(found[1]) / 1024 if found else 0.0
 
 
-def timed(command, stdout=None, env=None):
-    """Runs a command to its end. Returns wall seconds, CPU seconds with its children, and its own peak RSS in MB."""
+def timed(command, stdout=None, env=None, good=(0,)):
+    """Runs a command to its end, with one of the `good` exit codes. Returns wall seconds, CPU seconds with its children, and its own peak RSS in MB."""
     peak, over = [0.0], threading.Event()
     start, before = time.monotonic(), os.times()
     child = subprocess.Popen(command, stdout=stdout, env=env)
@@ -46,7 +46,7 @@ def timed(command, stdout=None, env=None):
     wall, after = time.monotonic() - start, os.times()
     over.set()
     watcher.join()
-    if code != 0:
+    if code not in good:
         raise SystemExit(f"{command} ended with {code}")
     return {"seconds": wall, "cpu": after[2] + after[3] - before[2] - before[3], "peak_mb": peak[0]}
 

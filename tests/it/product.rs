@@ -89,7 +89,7 @@ async fn a_database_is_backed_up_verified_downloaded_and_restored_in_each_mode()
     let backup = bench.back_up(json!({"engine": {"globals": true}})).await;
     assert_eq!(backup["status"], "completed", "{backup}");
     let kinds: Vec<_> = backup["artifacts"].as_array().unwrap().iter().map(|artifact| artifact["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["dump", "globals"]);
+    assert_eq!(kinds, ["dump", "globals", "snapshot"]);
     let rows: u64 = backup["tables"].as_array().unwrap().iter().map(|table| table["rows"].as_u64().unwrap()).sum();
     assert_eq!(rows, 5002);
     let id = backup["id"].as_str().unwrap();

@@ -75,7 +75,7 @@ pub fn count(name: &TableName, rows: u64) -> TableCount {
 
 /// What the writing thread is told, in this order: tables, then the end.
 enum Step {
-    Table(Table, LiveCursor),
+    Table(Box<(Table, LiveCursor)>),
     End(Schema, SnapshotFacts),
 }
 
@@ -138,7 +138,7 @@ async fn send_tables(source: &mut dyn RowSource, spec: &Spec<'_>, steps: mpsc::S
     for table in &schema.tables {
         run.check()?;
         let (sender, cursor) = live(table, source.order(table), run)?;
-        if steps.send(Step::Table(table.clone(), cursor)).await.is_err() {
+        if steps.send(Step::Table(Box::new((table.clone(), cursor)))).await.is_err() {
             return Err(gone());
         }
         feed(source, table, &KeyRange::all(), sender, run).await.map_err(|error| error.while_doing(format!("reading {}", table.name)))?;
@@ -216,7 +216,8 @@ impl Thread {
         let mut tables = Vec::new();
         loop {
             match told.blocking_recv() {
-                Some(Step::Table(table, mut rows)) => {
+                Some(Step::Table(told)) => {
+                    let (table, mut rows) = *told;
                     writer.begin(&table, share(&self.options, &table.name)).map_err(stop)?;
                     match self.copy_rows(&table, &mut rows, &mut writer, tables.len()) {
                         Ok(()) => {}

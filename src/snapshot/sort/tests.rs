@@ -29,9 +29,9 @@ fn rows_come_in_order_whatever_their_number_and_the_memory() {
         while expected.len() < rows {
             let key = random.next().to_be_bytes()[..1 + random.below(8) as usize].to_vec();
             let value = vec![7; random.below(600) as usize];
-            if !expected.contains_key(&key) {
-                push(&mut sorter, &key, &value);
-                expected.insert(key, value);
+            if let std::collections::btree_map::Entry::Vacant(place) = expected.entry(key) {
+                push(&mut sorter, place.key(), &value);
+                place.insert(value);
             }
         }
         let mut sorted = sorter.finish().unwrap();

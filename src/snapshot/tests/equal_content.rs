@@ -62,7 +62,7 @@ fn leaves_have_the_sizes_they_should_have() {
         let before_large = |at: usize| sizes.get(at + 1).is_none_or(|next| *next > 200 << 10);
         assert!(sizes.iter().enumerate().all(|(at, size)| *size >= 16 << 10 || before_large(at)), "{sizes:?}");
         if length == 60 {
-            assert!((48..80).contains(&(entry.bytes / entry.leaves >> 10)), "{} leaves", entry.leaves);
+            assert!((48..80).contains(&((entry.bytes / entry.leaves) >> 10)), "{} leaves", entry.leaves);
         }
     }
 }

@@ -132,9 +132,12 @@ fn leaves_that_are_not_what_the_index_says_are_refused() {
     assert!(read(&snapshot).unwrap_err().to_string().contains("not those that belong here"));
 }
 
+/// Makes a root and its level over two leaves.
+type Roots<'a> = &'a dyn Fn(&mut Forge, [Entry; 2]) -> (Entry, u8);
+
 #[test]
 fn nodes_that_do_not_fit_where_they_stand_are_refused() {
-    let refused = |forged: &dyn Fn(&mut Forge, [Entry; 2]) -> (Entry, u8)| {
+    let refused = |forged: Roots<'_>| {
         let mut forge = Forge::new();
         let leaves = [forge.leaf(&leaf(&[1, 2]), 2, 2), forge.leaf(&leaf(&[3]), 3, 1)];
         let (root, level) = forged(&mut forge, leaves);

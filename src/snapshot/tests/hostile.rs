@@ -167,7 +167,10 @@ fn a_file_that_is_still_written_is_read_where_it_has_arrived() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report");
     let mut file = std::fs::File::create(&path).unwrap();
-    let out = Box::new(move |bytes: Bytes| Ok(std::io::Write::write_all(&mut file, &bytes).unwrap()));
+    let out = Box::new(move |bytes: Bytes| {
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+        Ok(())
+    });
     let mut writer = container::Writer::new(SNAPSHOT, "e", "d", Some(lock(&TestKeys(3))), out).unwrap();
     let reader = writer.reader(Arc::new(FileAt::open(&path).unwrap()));
     let first = writer.block(b"one").unwrap();

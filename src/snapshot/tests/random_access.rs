@@ -9,10 +9,11 @@ fn what_was_written_is_read_back_whatever_its_size() {
         for lock in [None, Some(lock(&keys))] {
             let encrypted = lock.is_some();
             let (bytes, entry) = write(&keyed("t"), &rows, lock, None);
+            assert_eq!(key_note(&bytes).unwrap().map(|note| note.key_id).as_deref(), encrypted.then_some("00000001"));
             let snapshot = Snapshot::open(Arc::new(Bytes::from(bytes)), Some(&keys)).unwrap();
             assert_eq!(snapshot.hash_key_id(), encrypted.then_some("00000001"));
             assert_eq!(snapshot.facts(), &facts());
-            assert_eq!(snapshot.tables(), [entry.clone()]);
+            assert_eq!(snapshot.tables(), std::slice::from_ref(&entry));
             assert_eq!(snapshot.schema().tables, [keyed("t")]);
             assert_eq!((entry.rows, entry.distinct, entry.seen), (rows.len() as u64, rows.len() as u64, rows.len() as u64));
             assert_eq!(snapshot.table(&name()), Some(&keyed("t")));

@@ -43,10 +43,13 @@ fn texts(cells: &Cells, key: &[usize]) -> Vec<Option<Vec<u8>>> {
     texts
 }
 
+/// The cells of a row as bytes, and how often it is there.
+type Counted = (Vec<Option<Vec<u8>>>, u64);
+
 /// The rows with their counts, by key; and their cells by key.
 struct Model {
     rows: Rows,
-    cells: BTreeMap<Vec<u8>, (Vec<Option<Vec<u8>>>, u64)>,
+    cells: BTreeMap<Vec<u8>, Counted>,
 }
 
 fn model(layout: &Layout, list: &[Cells], sorter: &mut Sorter) -> Model {

@@ -50,11 +50,11 @@ impl Place {
     }
 
     /// A search from its start.
-    pub fn from_start(&self) -> Self {
+    pub fn at_start(&self) -> Self {
         Self { after: None, page: None, ..self.clone() }
     }
 
-    pub fn from_after(&self, after: &str) -> Self {
+    pub fn at_key_after(&self, after: &str) -> Self {
         Self { after: Some(after.to_owned()), ..self.clone() }
     }
 

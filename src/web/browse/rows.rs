@@ -153,12 +153,12 @@ impl Chosen {
             searched: page.searched,
             first: if searching { 0 } else { u64::from(place.page() - 1) * u64::from(PAGE) + 1 },
             previous: match (searching, place.page()) {
-                (true, _) => place.after.is_some().then(|| place.from_start().link(&id)),
+                (true, _) => place.after.is_some().then(|| place.at_start().link(&id)),
                 (false, 1) => None,
                 (false, page) => Some(place.on_page(page - 1).link(&id)),
             },
             next: match &page.next {
-                Some(next) => Some(place.from_after(next).link(&id)),
+                Some(next) => Some(place.at_key_after(next).link(&id)),
                 None => (!searching && place.page() < page.pages()).then(|| place.on_page(place.page() + 1).link(&id)),
             },
             plain: place.on_table(&label).link(&id),

@@ -50,6 +50,20 @@ fn files_and_a_live_database_are_compared_and_the_exit_code_says_whether_they_di
 }
 
 #[test]
+fn snapshots_in_one_folder_are_under_one_key_and_skip_what_is_equal() {
+    let place = Place::new();
+    let notes = place.notes("notes.db");
+    let [one, two] = ["one.snap", "two.snap"].map(|name| place.folder.path().join("snapshots").join(name).display().to_string());
+    place.run(&["snapshot", "create", "--url", &url(&notes), "--to", &one]).ok();
+    place.run(&["snapshot", "create", "--url", &url(&notes), "--to", &two]).ok();
+    let said = place.run(&["diff", &one, &two, "--json"]).ok();
+    let json: Value = serde_json::from_str(&said.out).unwrap();
+    let provenance = &json["provenance"];
+    assert_eq!(provenance["tier"], "hash", "{provenance}");
+    assert_eq!(provenance["rowsSkipped"], provenance["rows"], "{provenance}");
+}
+
+#[test]
 fn options_choose_what_counts() {
     let place = Place::new();
     let (before, after, _) = two(&place);
