@@ -16,7 +16,7 @@ use crate::{
         run::Run,
     },
     engines::{KeyRange, insert_order},
-    error::Result,
+    error::{Error, Result},
     snapshot::{Schema, Snapshot, Table, TableName},
 };
 
@@ -148,6 +148,17 @@ fn note_hashes(before: &Side, after: &Side, provenance: &mut Provenance) {
     }
 }
 
+/// Errors when both sides are samples that hold different rows, because they were drawn under different keys.
+fn check_samples(before: Option<(&Side, &Table)>, after: Option<(&Side, &Table)>) -> Result<()> {
+    let (Some((Side::Snapshot(one), ours)), Some((Side::Snapshot(other), theirs))) = (before, after) else { return Ok(()) };
+    let sampled = |snapshot: &Snapshot, table: &Table| snapshot.entry(&table.name).is_some_and(|entry| entry.sample.is_some());
+    if !sampled(one, ours) || !sampled(other, theirs) || one.hash_key_id() == other.hash_key_id() {
+        return Ok(());
+    }
+    Err(Error::validation(format!("{}: both sides are samples, drawn under different keys: they hold different rows", ours.name))
+        .hint("make both snapshots in one instance or one folder, or leave the table out by choosing others"))
+}
+
 /// What of a table's summary its rows do not tell.
 fn finish_table(table: &mut TableDiff, pair: &TablePair<'_>, sides: &Sides) {
     if pair.renamed {
@@ -210,6 +221,7 @@ impl Work<'_> {
     }
 
     fn range(&mut self, before: Option<(&Side, &Table)>, after: Option<(&Side, &Table)>, range: &KeyRange, all: &mut Tally) -> Result<()> {
+        check_samples(before, after)?;
         let skips = matches!((before, after), (Some((_, one)), Some((_, other))) if alike(one, other));
         let share =
             lesser(before.and_then(|(side, table)| side.sample(&table.name)), after.and_then(|(side, table)| side.sample(&table.name)));

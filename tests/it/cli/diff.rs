@@ -64,6 +64,18 @@ fn snapshots_in_one_folder_are_under_one_key_and_skip_what_is_equal() {
 }
 
 #[test]
+fn samples_drawn_under_different_keys_are_refused_and_those_under_one_compare() {
+    let place = Place::new();
+    let notes = place.notes("notes.db");
+    let [one, two, far] = ["a/one.snap", "a/two.snap", "b/far.snap"].map(|name| place.folder.path().join(name).display().to_string());
+    for file in [&one, &two, &far] {
+        place.run(&["snapshot", "create", "--url", &url(&notes), "--to", file, "--sample", "notes=0.5"]).ok();
+    }
+    assert!(place.run(&["diff", &one, &two]).ok().out.contains("They are equal."));
+    place.run(&["diff", &one, &far]).failed(2, "notes: both sides are samples, drawn under different keys");
+}
+
+#[test]
 fn options_choose_what_counts() {
     let place = Place::new();
     let (before, after, _) = two(&place);
