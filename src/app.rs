@@ -22,7 +22,7 @@ use crate::{
         Db,
         lock::{DataLock, make_private_dir},
     },
-    domain::time::Moment,
+    domain::time::Clock,
     error::{Context, Error, Kind, Result},
     jobs::{self, Jobs},
     services::{self, Ctx, accounts, keys, stores, system},
@@ -43,6 +43,11 @@ pub struct Opened {
 
 /// Opens the data directory: lock, catalogue, key, local store. Starts nothing.
 pub async fn open(config: Config) -> Result<Opened> {
+    open_at(config, Clock::System).await
+}
+
+/// [`open`] with another clock than the system's.
+pub async fn open_at(config: Config, clock: Clock) -> Result<Opened> {
     let passphrase = config.encryption_key.clone().ok_or_else(|| {
         Error::validation("ENCRYPTION_KEY is not set")
             .hint("make one with `openssl rand -base64 48` and keep a copy of it: without it no backup can be opened")
@@ -55,6 +60,8 @@ pub async fn open(config: Config) -> Result<Opened> {
     let (events, _) = broadcast::channel(EVENTS);
     let ctx = Arc::new(Ctx {
         config,
+        started_at: clock.now(),
+        clock,
         db,
         keys,
         events,
@@ -63,7 +70,6 @@ pub async fn open(config: Config) -> Result<Opened> {
         instance_id,
         diff_reports: Arc::default(),
         logins: LoginLimit::default(),
-        started_at: Moment::now(),
         snapshots: Default::default(),
         shutdown: CancellationToken::new(),
     });

@@ -8,6 +8,7 @@ pub mod snapshot;
 
 pub mod diff;
 pub mod engines;
+pub mod notifiers;
 pub mod pipeline;
 pub mod stores;
 

@@ -132,6 +132,7 @@ pub fn surroundings(config: &Config, observer: Arc<dyn Observer>) -> Result<(Run
         scratch: scratch.path().to_owned(),
         tool_dirs: config.tool_dirs(),
         learned: Learned::default(),
+        limits: Default::default(),
     };
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {

@@ -21,7 +21,7 @@ use crate::{
 
 const COLUMNS: &str =
     "id, database_id, database_name, engine, type, status, store_id, job_id, pinned, verify_state, verified_at, created_at,
-     started_at, finished_at, moment, server_version, tool_version, manifest_key, error, warnings, options, tables, partial";
+     started_at, finished_at, moment, server_version, tool_version, manifest_key, error, warnings, options, tables, partial, schedule_id";
 
 /// Adds a backup with the artifacts it has: none when it is queued, all when it was found by its manifest.
 pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> Result<()> {
@@ -30,8 +30,8 @@ pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> R
         db.execute(
             "INSERT INTO backups (organization_id, id, database_id, database_name, engine, type, status, store_id, job_id, pinned,
                  verify_state, verified_at, created_at, started_at, finished_at, moment, server_version, tool_version, manifest_key,
-                 error, warnings, options, tables, partial)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+                 error, warnings, options, tables, partial, schedule_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
             params![
                 organization.to_string(),
                 backup.id.to_string(),
@@ -57,6 +57,7 @@ pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> R
                 row::to_json(&backup.options)?,
                 row::to_json(&backup.tables)?,
                 backup.partial,
+                backup.schedule_id.map(|id| id.to_string()),
             ],
         )?;
         insert_artifacts(db, &backup)
@@ -306,6 +307,7 @@ fn read(row: &Row<'_>) -> Outcome<Backup> {
         options: row::json(row, "options")?,
         tables: row::json(row, "tables")?,
         partial: row::plain(row, "partial")?,
+        schedule_id: row::parsed_if_set(row, "schedule_id")?,
         artifacts: Vec::new(),
     })
 }

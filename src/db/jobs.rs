@@ -23,7 +23,7 @@ use crate::{
 
 const COLUMNS: &str =
     "id, organization_id, kind, status, database_id, backup_id, restore_id, diff_id, exclusive_key, payload, attempt, max_attempts,
-     run_after, cancel_requested, progress, error, created_at, started_at, finished_at";
+     run_after, cancel_requested, progress, error, created_at, started_at, finished_at, schedule_id, priority, limits, dead, report";
 
 /// A worker's claim on running jobs.
 #[derive(Debug, Clone)]
@@ -46,8 +46,8 @@ pub async fn enqueue(db: &Db, organization: OrganizationId, job: &Job) -> Result
     db.write("queueing the job", move |db| {
         db.execute(
             "INSERT INTO jobs (id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt,
-                 max_attempts, run_after, cancel_requested, created_at, diff_id)
-             VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, FALSE, ?12, ?13)",
+                 max_attempts, run_after, cancel_requested, created_at, diff_id, schedule_id, priority, limits)
+             VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, FALSE, ?12, ?13, ?14, ?15, ?16)",
             params![
                 job.id.to_string(),
                 organization.to_string(),
@@ -62,6 +62,9 @@ pub async fn enqueue(db: &Db, organization: OrganizationId, job: &Job) -> Result
                 job.run_after.0,
                 job.created_at.0,
                 job.diff_id.map(|id| id.to_string()),
+                job.schedule_id.map(|id| id.to_string()),
+                job.priority,
+                row::to_json(&job.limits)?,
             ],
         )?;
         Ok(())
@@ -86,7 +89,7 @@ pub async fn list(db: &Db, organization: OrganizationId, filter: &JobFilter, pag
     db.read("listing the jobs", move |db| conditions.page(db, COLUMNS, "jobs", "created_at DESC, id DESC", page, read)).await
 }
 
-/// Takes the job that has been due the longest, if one may start: no running job has its exclusive key, and when it is
+/// Takes the job of the highest priority, and of these the one that has been due the longest, if one may start: no running job has its exclusive key, and when it is
 /// a backup fewer than `max_backups` run.
 pub async fn claim(db: &Db, lease: &Lease, now: Moment, max_backups: usize) -> Result<Option<(OrganizationId, Job)>> {
     let lease = lease.clone();
@@ -100,7 +103,7 @@ pub async fn claim(db: &Db, lease: &Lease, now: Moment, max_backups: usize) -> R
                    AND (due.exclusive_key IS NULL OR NOT EXISTS (
                        SELECT 1 FROM jobs AS other WHERE other.status = 'running' AND other.exclusive_key = due.exclusive_key))
                    AND (due.kind <> 'backup' OR ?4 > (SELECT COUNT(*) FROM jobs AS other WHERE other.status = 'running' AND other.kind = 'backup'))
-                 ORDER BY due.run_after, due.created_at, due.id LIMIT 1)
+                 ORDER BY due.priority DESC, due.run_after, due.created_at, due.id LIMIT 1)
              RETURNING {COLUMNS}"
         );
         let max_backups = i64::try_from(max_backups).unwrap_or(i64::MAX);
@@ -129,7 +132,8 @@ pub async fn finish(db: &Db, id: JobId, token: &str, status: JobStatus, error: O
     let values = [text(id), text(token), text(status), error.map(str::to_owned).into(), at.0.into()];
     db.write("ending the job", move |db| {
         let sql = format!(
-            "UPDATE jobs SET status = ?3, error = ?4, finished_at = ?5, lease_token = NULL, lease_until = NULL
+            "UPDATE jobs SET status = ?3, error = ?4, finished_at = ?5, lease_token = NULL, lease_until = NULL, followed_up = FALSE,
+                 dead = (?3 IN ('failed', 'interrupted'))
              WHERE id = ?1 AND lease_token = ?2 AND status = 'running' RETURNING {COLUMNS}"
         );
         query::first(db, &sql, &values, read)
@@ -156,6 +160,7 @@ pub async fn request_cancel(db: &Db, organization: OrganizationId, id: JobId) ->
         let cancel = format!(
             "UPDATE jobs SET cancel_requested = TRUE,
                  finished_at = CASE WHEN status = 'queued' THEN ?3 ELSE finished_at END,
+                 followed_up = CASE WHEN status = 'queued' THEN FALSE ELSE followed_up END,
                  status = CASE WHEN status = 'queued' THEN 'cancelled' ELSE status END
              WHERE organization_id = ?1 AND id = ?2 AND status IN ('queued', 'running') RETURNING {COLUMNS}"
         );
@@ -179,6 +184,34 @@ pub async fn retry(db: &Db, organization: OrganizationId, id: JobId, run_after: 
             return Ok(job);
         }
         Err(refusal(db, organization, id, "cannot be retried: it is")?.into())
+    })
+    .await
+}
+
+/// Jobs that are over and whose consequences nobody has seen to yet, the oldest first, at most `limit`.
+pub async fn to_follow_up(db: &Db, limit: u32) -> Result<Vec<(OrganizationId, Job)>> {
+    db.read("listing ended jobs", move |db| {
+        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE NOT followed_up ORDER BY finished_at, id LIMIT ?1");
+        query::all(db, &sql, &[i64::from(limit).into()], read_with_organization)
+    })
+    .await
+}
+
+/// Records that everything that follows from the job's end was seen to.
+pub async fn mark_followed_up(db: &Db, id: JobId) -> Result<()> {
+    db.write("recording what followed the job", move |db| {
+        db.execute("UPDATE jobs SET followed_up = TRUE WHERE id = ?1", params![id.to_string()])?;
+        Ok(())
+    })
+    .await
+}
+
+/// Keeps what the job did or found.
+pub async fn set_report(db: &Db, id: JobId, report: &serde_json::Value) -> Result<()> {
+    let report = row::to_json(report)?;
+    db.write("saving the job's report", move |db| {
+        db.execute("UPDATE jobs SET report = ?2 WHERE id = ?1", params![id.to_string(), report])?;
+        Ok(())
     })
     .await
 }
@@ -231,6 +264,11 @@ fn read(row: &Row<'_>) -> Outcome<Job> {
         backup_id: row::parsed_if_set(row, "backup_id")?,
         restore_id: row::parsed_if_set(row, "restore_id")?,
         diff_id: row::parsed_if_set(row, "diff_id")?,
+        schedule_id: row::parsed_if_set(row, "schedule_id")?,
+        priority: row::plain(row, "priority")?,
+        limits: row::json(row, "limits")?,
+        dead: row::plain(row, "dead")?,
+        report: row::json_if_set(row, "report")?,
         exclusive_key: row::plain(row, "exclusive_key")?,
         payload: row::json(row, "payload")?,
         attempt: row::count(row, "attempt")?,

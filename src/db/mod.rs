@@ -12,9 +12,11 @@ use deadpool_sqlite::{Pool, rusqlite::Connection, rusqlite::Transaction, rusqlit
 use crate::error::{Error, Kind, Result};
 use fault::{Fault, Outcome};
 
+pub mod alerts;
 pub mod api_keys;
 pub mod artifacts;
 pub mod audit;
+pub mod backup_copies;
 pub mod backups;
 pub mod databases;
 pub mod diffs;
@@ -23,10 +25,15 @@ mod fault;
 pub mod jobs;
 pub mod lock;
 pub mod logs;
+pub mod notices;
+pub mod notifiers;
 pub mod open;
 mod query;
 pub mod restores;
+pub mod retention_policies;
 mod row;
+pub mod schedule_runs;
+pub mod schedules;
 pub mod sessions;
 pub mod settings;
 pub mod stores;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_partial_backups.sql"),
     include_str!("../../migrations/0003_diffs.sql"),
+    include_str!("../../migrations/0004_time.sql"),
 ];
 
 /// Copies of each kind (from before migrations, daily) that are kept beside the file.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     artifact::{Artifact, ArtifactKind, TableCount},
     compression::Compression,
-    ids::{BackupId, DatabaseId, JobId, StoreId},
+    ids::{BackupId, DatabaseId, JobId, ScheduleId, StoreId},
     pattern,
     time::Moment,
 };
@@ -152,6 +152,8 @@ pub struct Backup {
     pub status: BackupStatus,
     pub store_id: StoreId,
     pub job_id: Option<JobId>,
+    /// The schedule that made it; it may be gone.
+    pub schedule_id: Option<ScheduleId>,
     pub pinned: bool,
     pub verify_state: VerifyState,
     pub verified_at: Option<Moment>,

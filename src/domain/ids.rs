@@ -60,6 +60,12 @@ ids! {
     AuditId = "audit event",
     UploadId = "upload",
     ExportId = "export",
+    ScheduleId = "schedule",
+    RunId = "run",
+    PolicyId = "retention policy",
+    NotifierId = "notifier",
+    NoticeId = "notice",
+    DeliveryId = "delivery",
 }
 
 impl OrganizationId {

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::{
     backup::text_enum,
     events::Progress,
-    ids::{BackupId, DatabaseId, DiffId, JobId, RestoreId},
+    ids::{BackupId, DatabaseId, DiffId, JobId, RestoreId, ScheduleId},
+    run::ChildLimits,
     time::Moment,
 };
 
@@ -17,6 +18,12 @@ text_enum! {
         Verify = "verify",
         /// A comparison.
         Diff = "diff",
+        /// Deletes what the retention policies no longer keep.
+        Retention = "retention",
+        /// Writes a backup to further stores.
+        Copy = "copy",
+        /// Upkeep of the product itself.
+        Maintenance = "maintenance",
     }
 }
 
@@ -49,6 +56,11 @@ pub struct Job {
     pub backup_id: Option<BackupId>,
     pub restore_id: Option<RestoreId>,
     pub diff_id: Option<DiffId>,
+    /// The schedule that queued it.
+    pub schedule_id: Option<ScheduleId>,
+    /// Of the jobs that are due, those with a larger number start first.
+    pub priority: i32,
+    pub limits: JobLimits,
     /// Two jobs with the same key never run at once (one running backup per database).
     pub exclusive_key: Option<String>,
     /// What the job needs beyond the ids above; no secret is in it.
@@ -61,9 +73,31 @@ pub struct Job {
     pub cancel_requested: bool,
     pub progress: Option<Progress>,
     pub error: Option<String>,
+    /// Out of attempts, and neither retried nor dropped by anyone since: a dead letter.
+    pub dead: bool,
+    /// What it did or found, such as what retention deleted and why.
+    #[schema(value_type = Option<Object>)]
+    pub report: Option<Value>,
     pub created_at: Moment,
     pub started_at: Option<Moment>,
     pub finished_at: Option<Moment>,
+}
+
+/// How long a job and how much its child processes may take. What is not given is as configured for all jobs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct JobLimits {
+    /// An attempt that takes longer is ended and fails, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
+    /// An attempt without progress for so long is ended and fails, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_timeout_seconds: Option<u64>,
+    /// The wait before the second attempt, seconds; it doubles with each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_base_seconds: Option<u64>,
+    /// Of its child processes.
+    pub child: ChildLimits,
 }
 
 text_enum! {

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{database::Settings, events::Progress, job::LogLevel};
@@ -24,6 +25,24 @@ impl Observer for Silent {
     fn progress(&self, _: &Progress) {}
 }
 
+/// What the child processes of one operation may take of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ChildLimits {
+    /// Niceness, 0 to 19: larger gives way to others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<u8>,
+    /// True gives way to everything else that reads or writes disks (the idle class of ionice).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_io: Option<bool>,
+    /// Memory of all children together, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Share of one processor, percent: 150 is one and a half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<u32>,
+}
+
 /// The surroundings of one operation.
 #[derive(Clone)]
 pub struct Run {
@@ -34,6 +53,7 @@ pub struct Run {
     /// Folders searched for client tools before the usual places (PG_BIN_DIRS, MYSQL_BIN_DIRS).
     pub tool_dirs: Vec<PathBuf>,
     pub learned: Learned,
+    pub limits: ChildLimits,
 }
 
 /// Connection settings that were empty and are known now, such as the key of an SSH server: by field, to be kept with

@@ -1,6 +1,12 @@
 //! Moments in time: milliseconds since 1970, UTC. In JSON they are RFC 3339 text.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -20,9 +26,44 @@ impl Moment {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 
+    /// This many milliseconds later, or earlier when negative.
+    pub fn plus(self, milliseconds: i64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+
     /// Milliseconds from `earlier` to this moment, never negative.
     pub fn since(self, earlier: Moment) -> u64 {
         u64::try_from(self.0 - earlier.0).unwrap_or(0)
+    }
+}
+
+/// Where the product's own decisions take the time from: what is due, what is old, what has expired. Leases, timeouts
+/// and measured durations do not: they are about the machine.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    #[default]
+    System,
+    /// Stands still until it is set: years pass in seconds in tests.
+    Simulated(Arc<AtomicI64>),
+}
+
+impl Clock {
+    pub fn simulated(at: Moment) -> Self {
+        Self::Simulated(Arc::new(AtomicI64::new(at.0)))
+    }
+
+    pub fn now(&self) -> Moment {
+        match self {
+            Self::System => Moment::now(),
+            Self::Simulated(at) => Moment(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Sets a simulated clock, forward or back. The system's clock is not ours to set: that call does nothing.
+    pub fn set(&self, to: Moment) {
+        if let Self::Simulated(at) = self {
+            at.store(to.0, Ordering::SeqCst);
+        }
     }
 }
 

@@ -467,6 +467,7 @@ mod tests {
                 scratch: std::env::temp_dir(),
                 tool_dirs: Vec::new(),
                 learned: Learned::default(),
+                limits: Default::default(),
             },
             lines,
         )

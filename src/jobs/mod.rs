@@ -22,11 +22,13 @@ use crate::{
     services::{self, Ctx, queue::Lease},
 };
 
+mod deliverer;
 mod keeper;
 mod log;
 mod observer;
 mod policy;
 mod recover;
+mod scheduler;
 mod worker;
 
 /// What the jobs do: the services, or a stand-in for them in tests.
@@ -37,6 +39,9 @@ pub trait Work: Send + Sync + 'static {
 
     /// Brings the rows that belong to a job in line with an attempt that did not complete. May be called twice.
     async fn settle(&self, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()>;
+
+    /// Sees to what follows from the end of a job, however it ended. May be called twice.
+    async fn ended(&self, organization: OrganizationId, job: &Job) -> Result<()>;
 }
 
 /// The work of the product itself.
@@ -50,6 +55,10 @@ impl Work for Services {
 
     async fn settle(&self, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()> {
         services::settle(&self.0, organization, job, outcome, error).await
+    }
+
+    async fn ended(&self, organization: OrganizationId, job: &Job) -> Result<()> {
+        services::ended(&self.0, organization, job).await
     }
 }
 

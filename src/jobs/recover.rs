@@ -39,6 +39,31 @@ pub(super) async fn sweep(pool: Arc<Pool>) {
             Ok(abandoned) => interrupt_each(&pool, &lease, abandoned, "the job's worker vanished").await,
             Err(error) => tracing::error!(%error, "abandoned jobs could not be looked for"),
         }
+        follow_up_all(&pool).await;
+    }
+}
+
+/// Sees to what follows from jobs that ended while nobody could: in a process that was killed, in the queue.
+async fn follow_up_all(pool: &Pool) {
+    match queue::to_follow_up(&pool.ctx).await {
+        Ok(ended) => {
+            for (organization, job) in ended {
+                follow_up(pool, organization, &job).await;
+            }
+        }
+        Err(error) => tracing::error!(%error, "ended jobs could not be looked for"),
+    }
+}
+
+/// Sees to what follows from the end of a job: what was waiting for it, what has to be told. It may happen twice, when
+/// the process ends in between; what fails is tried again by the sweep.
+pub(super) async fn follow_up(pool: &Pool, organization: OrganizationId, job: &Job) {
+    let done = async {
+        pool.work.ended(organization, job).await?;
+        queue::mark_followed_up(&pool.ctx, job.id).await
+    };
+    if let Err(error) = done.await {
+        tracing::warn!(job_id = %job.id, %error, "what follows from the job's end could not be seen to yet; it is tried again");
     }
 }
 

@@ -11,13 +11,13 @@ use super::{
     log,
     observer::{self, JobObserver},
     policy::{Next, Outcome},
+    recover,
 };
 use crate::{
     domain::{
         ids::OrganizationId,
         job::{Job, JobStatus, LogLevel},
         run::{Learned, Run},
-        time::Moment,
     },
     error::Result,
     services::queue::{self, Lease},
@@ -63,6 +63,7 @@ async fn run(pool: &Pool, organization: OrganizationId, job: &Job, lease: Lease)
                     scratch: scratch.clone(),
                     tool_dirs: pool.ctx.config.tool_dirs(),
                     learned: Learned::default(),
+                    limits: Default::default(),
                 };
                 attempt(pool, organization, job, &lease, &observer, run).await
             };
@@ -99,13 +100,15 @@ pub(super) async fn conclude(pool: &Pool, organization: OrganizationId, job: &Jo
     }
     let message = outcome.message();
     let message = message.as_deref();
-    match outcome.next(job, beat.cancel_requested, Moment::now(), pool.timing.retry_base) {
+    match outcome.next(job, beat.cancel_requested, pool.ctx.now(), pool.timing.retry_base) {
         Next::Nothing => {}
         Next::End(status) => {
             if status != JobStatus::Completed {
                 settle(pool, organization, job, status, message).await;
             }
-            queue::finish(&pool.ctx, job.id, lease, status, message).await?;
+            if let Some(ended) = queue::finish(&pool.ctx, job.id, lease, status, message).await? {
+                recover::follow_up(pool, organization, &ended).await;
+            }
         }
         Next::Again(status, run_after) => {
             settle(pool, organization, job, status, message).await;

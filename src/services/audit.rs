@@ -10,7 +10,6 @@ use crate::{
         ids::AuditId,
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
-        time::Moment,
     },
     error::Result,
 };
@@ -38,7 +37,7 @@ pub(super) async fn record_from(
         subject: subject.to_string(),
         details,
         address: address.map(str::to_owned),
-        at: Moment::now(),
+        at: ctx.now(),
     };
     db::audit::insert(&ctx.db, &event).await
 }

@@ -14,7 +14,6 @@ use crate::{
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
-        time::Moment,
     },
     error::{Error, Kind, Result},
 };
@@ -72,7 +71,7 @@ pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
 
 /// A job that is ready to be queued; the caller fills in what it is about.
 pub(super) fn new(kind: JobKind, ctx: &Ctx) -> Job {
-    let now = Moment::now();
+    let now = ctx.now();
     Job {
         id: JobId::new(),
         kind,
@@ -81,6 +80,9 @@ pub(super) fn new(kind: JobKind, ctx: &Ctx) -> Job {
         backup_id: None,
         restore_id: None,
         diff_id: None,
+        schedule_id: None,
+        priority: 0,
+        limits: Default::default(),
         exclusive_key: None,
         payload: Value::Null,
         attempt: 0,
@@ -90,6 +92,8 @@ pub(super) fn new(kind: JobKind, ctx: &Ctx) -> Job {
         cancel_requested: false,
         progress: None,
         error: None,
+        dead: false,
+        report: None,
         created_at: now,
         started_at: None,
         finished_at: None,

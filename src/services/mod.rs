@@ -20,7 +20,7 @@ use crate::{
         ids::{JobId, OrganizationId},
         job::{Job, JobKind, JobStatus},
         run::Run,
-        time::Moment,
+        time::{Clock, Moment},
     },
     error::Result,
     pipeline::keys::KeyRing,
@@ -30,15 +30,23 @@ pub mod accounts;
 pub mod audit;
 pub mod backup;
 pub mod compare;
+pub mod copies;
 pub mod databases;
 pub mod exports;
+pub mod heartbeats;
+pub mod hooks;
 pub mod jobs;
 pub mod keys;
 mod learned;
+pub mod maintenance;
 pub mod manifests;
+pub mod metrics;
+pub mod notices;
 pub mod queue;
 pub mod rebuild;
 pub mod restore;
+pub mod retention;
+pub mod schedules;
 pub mod secrets;
 pub mod snapshots;
 pub mod stores;
@@ -49,6 +57,7 @@ pub mod verify;
 /// What the running product is made of. One per process, shared.
 pub struct Ctx {
     pub config: Config,
+    pub clock: Clock,
     pub db: Db,
     pub keys: KeyRing,
     pub events: broadcast::Sender<Event>,
@@ -69,6 +78,11 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// What time it is for decisions: what is due, what is old.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     /// Tells the event stream; nobody listening is no error.
     pub fn tell(&self, event: Event) {
         let _ = self.events.send(event);
@@ -97,6 +111,9 @@ pub async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, ru
         JobKind::Restore => restore::execute::execute(ctx, organization, job, &run).await,
         JobKind::Verify => verify::execute(ctx, organization, job, &run).await,
         JobKind::Diff => compare::execute::execute(ctx, organization, job, &run).await,
+        JobKind::Retention => retention::execute(ctx, organization, job, &run).await,
+        JobKind::Copy => copies::execute(ctx, organization, job, &run).await,
+        JobKind::Maintenance => maintenance::execute(ctx, organization, job, &run).await,
     }
 }
 
@@ -105,9 +122,17 @@ pub async fn settle(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, out
     match job.kind {
         JobKind::Backup => backup::execute::settle(ctx, organization, job, outcome, error).await,
         JobKind::Restore => restore::execute::settle(ctx, organization, job, outcome, error).await,
-        JobKind::Verify => Ok(()),
+        JobKind::Verify | JobKind::Retention | JobKind::Copy | JobKind::Maintenance => Ok(()),
         JobKind::Diff => compare::execute::settle(ctx, organization, job, outcome, error).await,
     }
+}
+
+/// Sees to what follows from the end of a job, however it ended. Each part bears being called twice for one job.
+pub async fn ended(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job) -> Result<()> {
+    schedules::ended(ctx, organization, job).await?;
+    copies::ended(ctx, organization, job).await?;
+    retention::ended(ctx, organization, job).await?;
+    notices::ended(ctx, organization, job).await
 }
 
 /// At start, before any job runs: finishes or removes what an earlier process left half done.

@@ -20,7 +20,7 @@ use crate::{
 
 /// Takes the next job that may start, for the holder of `lease`.
 pub async fn claim(ctx: &Ctx, lease: &Lease) -> Result<Option<(OrganizationId, Job)>> {
-    let claimed = db::jobs::claim(&ctx.db, lease, Moment::now(), ctx.config.max_concurrent_backups).await?;
+    let claimed = db::jobs::claim(&ctx.db, lease, ctx.now(), ctx.config.max_concurrent_backups).await?;
     if let Some((_, job)) = &claimed {
         ctx.tell(Event::from(job));
     }
@@ -32,16 +32,27 @@ pub async fn heartbeat(ctx: &Ctx, id: JobId, lease: &Lease, progress: Option<&Pr
     db::jobs::heartbeat(&ctx.db, id, lease, progress).await
 }
 
-/// Ends a held job. False when its lease was lost, and nothing changed.
-pub async fn finish(ctx: &Ctx, id: JobId, lease: &Lease, status: JobStatus, error: Option<&str>) -> Result<bool> {
-    let finished = db::jobs::finish(&ctx.db, id, &lease.token, status, error, Moment::now()).await?;
-    Ok(told(ctx, finished))
+/// Ends a held job, and returns it as it ended. `None` when its lease was lost, and nothing changed.
+pub async fn finish(ctx: &Ctx, id: JobId, lease: &Lease, status: JobStatus, error: Option<&str>) -> Result<Option<Job>> {
+    let finished = db::jobs::finish(&ctx.db, id, &lease.token, status, error, ctx.now()).await?;
+    told(ctx, finished.as_ref());
+    Ok(finished)
 }
 
 /// Puts a held job back into the queue. False when its lease was lost, and nothing changed.
 pub async fn requeue(ctx: &Ctx, id: JobId, lease: &Lease, run_after: Moment, error: Option<&str>) -> Result<bool> {
     let queued = db::jobs::requeue(&ctx.db, id, &lease.token, run_after, error).await?;
-    Ok(told(ctx, queued))
+    Ok(told(ctx, queued.as_ref()))
+}
+
+/// Jobs that ended and whose consequences were not seen to yet.
+pub async fn to_follow_up(ctx: &Ctx) -> Result<Vec<(OrganizationId, Job)>> {
+    db::jobs::to_follow_up(&ctx.db, 200).await
+}
+
+/// Records that everything that follows from the job's end was seen to.
+pub async fn mark_followed_up(ctx: &Ctx, id: JobId) -> Result<()> {
+    db::jobs::mark_followed_up(&ctx.db, id).await
 }
 
 /// Takes over every running job: at start, before any worker, when whoever ran them is gone.
@@ -81,8 +92,8 @@ pub async fn make_scratch(ctx: &Ctx, job: &Job) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn told(ctx: &Ctx, changed: Option<Job>) -> bool {
-    if let Some(job) = &changed {
+fn told(ctx: &Ctx, changed: Option<&Job>) -> bool {
+    if let Some(job) = changed {
         ctx.tell(Event::from(job));
     }
     changed.is_some()

@@ -108,6 +108,7 @@ fn row(manifest: &Manifest, key: &str, store_id: StoreId) -> Backup {
         status: BackupStatus::Completed,
         store_id,
         job_id: None,
+        schedule_id: None,
         pinned: manifest.pinned,
         // What another catalogue once verified is looked at again here.
         verify_state: VerifyState::Unverified,

@@ -101,7 +101,7 @@ pub async fn status(ctx: &Ctx, actor: &Actor) -> Result<SystemStatus> {
         version: env!("CARGO_PKG_VERSION"),
         instance_id: ctx.instance_id.clone(),
         started_at: ctx.started_at,
-        uptime_seconds: Moment::now().since(ctx.started_at) / 1000,
+        uptime_seconds: ctx.now().since(ctx.started_at) / 1000,
         auth_mode: match ctx.config.auth_mode {
             AuthMode::Password => "password",
             AuthMode::None => "none",
@@ -121,7 +121,7 @@ pub async fn status(ctx: &Ctx, actor: &Actor) -> Result<SystemStatus> {
 pub async fn stats(ctx: &Ctx, actor: &Actor) -> Result<Stats> {
     actor.require(Permission::View)?;
     let organization = actor.organization_id;
-    let day_ago = Moment(Moment::now().0 - 24 * 60 * 60 * 1000);
+    let day_ago = Moment(ctx.now().0 - 24 * 60 * 60 * 1000);
     let one = PageRequest { page: 1, limit: 1 };
     let count = async |filter: BackupFilter| Ok::<_, Error>(db::backups::list(&ctx.db, organization, &filter, one).await?.total);
     let protection = db::backups::protection(&ctx.db, organization, day_ago).await?;

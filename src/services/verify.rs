@@ -18,7 +18,6 @@ use crate::{
         job::Job,
         manifest::Manifest,
         run::Run,
-        time::Moment,
     },
     engines,
     error::{Error, Kind, Result},
@@ -189,7 +188,7 @@ pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &
         findings.problems = deeply(ctx, organization, job, &backup, store, run).await?;
     }
     let state = if findings.problems.is_empty() { VerifyState::Verified } else { VerifyState::Corrupt };
-    db::backups::set_verified(&ctx.db, id, state, Moment::now()).await?;
+    db::backups::set_verified(&ctx.db, id, state, ctx.now()).await?;
     if findings.problems.is_empty() {
         run.info(format!("verified: {} plain bytes read and compared", findings.bytes));
         return Ok(());

@@ -15,15 +15,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("diff", &["snapshot", "domain", "error"]),
     ("engines", &["snapshot", "domain", "error"]),
     ("stores", &["domain", "error"]),
+    ("notifiers", &["domain", "error"]),
     ("pipeline", &["domain", "error"]),
     ("auth", &["domain", "error"]),
     ("db", &["domain", "error"]),
     ("config", &["domain", "error"]),
     ("logging", &["config", "domain", "error"]),
-    ("services", &["snapshot", "diff", "engines", "stores", "pipeline", "auth", "db", "config", "domain", "error"]),
+    ("services", &["snapshot", "diff", "engines", "stores", "notifiers", "pipeline", "auth", "db", "config", "domain", "error"]),
     ("jobs", &["services", "config", "domain", "error"]),
-    // The registries of engines and stores are data: forms and validation are drawn from them.
-    ("web", &["services", "engines", "stores", "config", "domain", "error"]),
+    // The registries of engines, stores and notifiers are data: forms and validation are drawn from them.
+    ("web", &["services", "engines", "stores", "notifiers", "config", "domain", "error"]),
     ("app", EVERYTHING),
     ("cli", EVERYTHING),
     ("main", EVERYTHING),
@@ -31,8 +32,23 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 const EVERYTHING: &[&str] = &[
-    "error", "domain", "snapshot", "diff", "engines", "stores", "pipeline", "auth", "db", "config", "logging", "services", "jobs", "web",
-    "app", "cli",
+    "error",
+    "domain",
+    "snapshot",
+    "diff",
+    "engines",
+    "stores",
+    "notifiers",
+    "pipeline",
+    "auth",
+    "db",
+    "config",
+    "logging",
+    "services",
+    "jobs",
+    "web",
+    "app",
+    "cli",
 ];
 
 const LONGEST_FILE: usize = 600;

@@ -41,6 +41,7 @@ struct Scripted {
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
     settle_failures: AtomicUsize,
+    ended: Mutex<Vec<JobId>>,
 }
 
 #[async_trait]
@@ -62,6 +63,12 @@ impl Work for Scripted {
             return Err(Error::internal("the catalogue is busy"));
         }
         self.settled.lock().unwrap().push((job.id, outcome, error.map(str::to_owned)));
+        Ok(())
+    }
+
+    async fn ended(&self, _: OrganizationId, job: &Job) -> Result<()> {
+        assert!(job.status.is_over());
+        self.ended.lock().unwrap().push(job.id);
         Ok(())
     }
 }
@@ -129,6 +136,9 @@ impl Bench {
             backup_id: None,
             restore_id: None,
             diff_id: None,
+            schedule_id: None,
+            priority: 0,
+            limits: Default::default(),
             exclusive_key: None,
             payload: json!({"do": script}),
             attempt: 0,
@@ -137,6 +147,8 @@ impl Bench {
             cancel_requested: false,
             progress: None,
             error: None,
+            dead: false,
+            report: None,
             created_at: now,
             started_at: None,
             finished_at: None,

@@ -205,6 +205,7 @@ mod tests {
             scratch: "/tmp".into(),
             tool_dirs: Vec::new(),
             learned: Learned::default(),
+            limits: Default::default(),
         };
         let mut listener = Listener { heard: heard.clone(), first: Some(first.clone()), old_server, total: 9, run };
         for line in lines {

@@ -15,7 +15,6 @@ use crate::{
         job::{Job, JobStatus},
         naming,
         run::Run,
-        time::Moment,
     },
     engines,
     error::{Error, Result},
@@ -34,7 +33,8 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     let database_id = backup.database_id.ok_or_else(|| Error::conflict(format!("the database '{}' was removed", backup.database_name)))?;
     let database = db::databases::get(&ctx.db, organization, database_id).await?;
     if backup.status.is_over() {
-        backup = Backup { job_id: Some(job.id), ..new_row(&database, backup.kind, backup.options) };
+        let (schedule_id, store_id) = (backup.schedule_id, backup.store_id);
+        backup = Backup { job_id: Some(job.id), schedule_id, store_id, ..new_row(&database, backup.kind, backup.options, ctx.now()) };
         db::backups::insert(&ctx.db, organization, &backup).await?;
         db::jobs::set_backup(&ctx.db, job.id, backup.id).await?;
     }
@@ -69,7 +69,7 @@ pub(in crate::services) async fn safety(
         engine: validate(engine.info().dump_options, &waits)?,
         ..check_options(database, None)?
     };
-    let mut backup = Backup { job_id: Some(job.id), ..new_row(database, BackupType::Safety, options) };
+    let mut backup = Backup { job_id: Some(job.id), ..new_row(database, BackupType::Safety, options, ctx.now()) };
     let target = engine.info().target_field;
     if settings.get(target) != database.settings.get(target) {
         backup.database_id = None;
@@ -106,13 +106,13 @@ pub(in crate::services) async fn settle(
 }
 
 async fn finish(ctx: &Ctx, id: BackupId, status: BackupStatus, error: Option<&str>) -> Result<()> {
-    db::backups::finish(&ctx.db, id, status, error, Moment::now()).await?;
+    db::backups::finish(&ctx.db, id, status, error, ctx.now()).await?;
     ctx.tell(Event::Backup { backup_id: id, status });
     Ok(())
 }
 
 async fn perform(ctx: &Arc<Ctx>, organization: OrganizationId, settings: &Settings, mut backup: Backup, run: &Run) -> Result<()> {
-    let started_at = Moment::now();
+    let started_at = ctx.now();
     db::backups::mark_running(&ctx.db, backup.id, started_at).await?;
     ctx.tell(Event::Backup { backup_id: backup.id, status: BackupStatus::Running });
     run.info(format!("backup {} of '{}' begins", backup.id, backup.database_name));

@@ -66,7 +66,7 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: BackupRequest) -> Res
         return Err(Error::conflict(format!("a backup of '{}' is already {}", database.name, running.status))
             .hint(format!("wait for backup {} or cancel it", running.id)));
     }
-    let mut backup = new_row(&database, BackupType::Manual, options);
+    let mut backup = new_row(&database, BackupType::Manual, options, ctx.now());
     let job = jobs::new(JobKind::Backup, ctx);
     let exclusive_key = Some(databases::exclusive_key(&databases::address(&database)?));
     let job = Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key, ..job };
@@ -225,7 +225,7 @@ pub(super) fn is_partial(engine: &dyn engines::Engine, options: &BackupOptions) 
 }
 
 /// A queued backup's row.
-fn new_row(database: &Database, kind: BackupType, options: BackupOptions) -> Backup {
+fn new_row(database: &Database, kind: BackupType, options: BackupOptions, created_at: Moment) -> Backup {
     let partial = engines::find(&database.engine).is_ok_and(|engine| is_partial(engine, &options));
     Backup {
         id: BackupId::new(),
@@ -236,10 +236,11 @@ fn new_row(database: &Database, kind: BackupType, options: BackupOptions) -> Bac
         status: BackupStatus::Queued,
         store_id: database.store_id,
         job_id: None,
+        schedule_id: None,
         pinned: false,
         verify_state: VerifyState::Unverified,
         verified_at: None,
-        created_at: Moment::now(),
+        created_at,
         started_at: None,
         finished_at: None,
         moment: None,

@@ -34,7 +34,7 @@ pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
                     id,
                     BackupStatus::Interrupted,
                     Some("the process ended before the backup was queued"),
-                    Moment::now(),
+                    ctx.now(),
                 )
                 .await?;
             }
@@ -47,7 +47,7 @@ pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
             Err(error) => tracing::warn!(backup = %id, %error, "what an interrupted backup left in its store could not be removed"),
         }
         let error = "the process ended while the backup ran; what it had written was removed";
-        db::backups::finish(&ctx.db, id, BackupStatus::Interrupted, Some(error), Moment::now()).await?;
+        db::backups::finish(&ctx.db, id, BackupStatus::Interrupted, Some(error), ctx.now()).await?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
 /// Removes what failed backups left in their stores: the process may have ended before it could, a store may have been
 /// away. Backups that ended long ago were looked at by many starts.
 async fn remove_leftovers(ctx: &Arc<Ctx>) -> Result<()> {
-    let since = Moment(Moment::now().0 - LOOKED_BACK_MS);
+    let since = Moment(ctx.now().0 - LOOKED_BACK_MS);
     for (organization, backup) in db::backups::unsuccessful(&ctx.db, since).await? {
         let Some(started_at) = backup.started_at else { continue };
         let removed = match stores::open(ctx, organization, backup.store_id).await {

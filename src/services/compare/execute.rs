@@ -31,7 +31,6 @@ use crate::{
         ids::{DiffId, OrganizationId},
         job::{Job, JobStatus},
         run::Run,
-        time::Moment,
     },
     engines::{self, Engine},
     error::{Context, Error, Kind, Result},
@@ -50,7 +49,7 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     }
     // Whatever an earlier attempt wrote is of another moment.
     remove_report(ctx, id).await?;
-    db::diffs::mark_running(&ctx.db, id, Moment::now()).await?;
+    db::diffs::mark_running(&ctx.db, id, ctx.now()).await?;
     run.info(format!("comparing {} with {} of {}", diff.before_label, diff.after_label, diff.database_name));
     let telling = Arc::new(Telling::new(run));
     let sides = open_sides(ctx, organization, &diff, &telling, run).await?;
@@ -64,7 +63,7 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
         "{} rows, {} of them not read; {} ms; report of {size} bytes",
         provenance.rows, provenance.rows_skipped, provenance.duration_ms
     ));
-    db::diffs::complete(&ctx.db, id, &summary, size, Moment::now()).await
+    db::diffs::complete(&ctx.db, id, &summary, size, ctx.now()).await
 }
 
 /// Compares where blocking is allowed, and makes the report last.
@@ -192,7 +191,7 @@ pub(in crate::services) async fn settle(
         return Ok(());
     }
     remove_report(ctx, id).await?;
-    db::diffs::finish(&ctx.db, id, status_for(outcome), error, Moment::now()).await?;
+    db::diffs::finish(&ctx.db, id, status_for(outcome), error, ctx.now()).await?;
     Ok(())
 }
 
@@ -202,7 +201,7 @@ pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
     for (organization, diff) in db::diffs::unfinished(&ctx.db).await? {
         if !jobs::is_open(ctx, organization, diff.job_id).await? {
             let error = Some("the process ended before the comparison was queued");
-            db::diffs::finish(&ctx.db, diff.id, DiffStatus::Interrupted, error, Moment::now()).await?;
+            db::diffs::finish(&ctx.db, diff.id, DiffStatus::Interrupted, error, ctx.now()).await?;
         }
     }
     let kept: HashSet<_> = db::diffs::completed(&ctx.db).await?.into_iter().map(|id| report_path(ctx, id)).collect();

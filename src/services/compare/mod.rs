@@ -18,7 +18,6 @@ use crate::{
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
-        time::Moment,
     },
     error::{Error, Result},
 };
@@ -96,7 +95,7 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: DiffRequest) -> Resul
         options,
         status: DiffStatus::Queued,
         job_id: Some(job.id),
-        created_at: Moment::now(),
+        created_at: ctx.now(),
         started_at: None,
         finished_at: None,
         error: None,

@@ -123,7 +123,7 @@ pub async fn create(ctx: &Ctx, actor: &Actor, input: DatabaseInput) -> Result<Da
     actor.require(Permission::Configure)?;
     let id = DatabaseId::new();
     let checked = check(ctx, actor, input, None).await?;
-    let now = Moment::now();
+    let now = ctx.now();
     let database = Database {
         id,
         project_id: ProjectId::DEFAULT,
@@ -150,7 +150,7 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInp
         settings: secrets::seal(&ctx.keys.current(), &purpose(id), checked.engine.info().connection, checked.settings),
         store_id: checked.store_id,
         backup_options: checked.backup_options,
-        updated_at: Moment::now(),
+        updated_at: ctx.now(),
         ..old
     };
     db::databases::update(&ctx.db, &database).await?;

@@ -83,6 +83,7 @@ async fn surroundings(ctx: &Ctx) -> Result<(Run, tempfile::TempDir)> {
         scratch: scratch.path().to_owned(),
         tool_dirs: ctx.config.tool_dirs(),
         learned: Learned::default(),
+        limits: Default::default(),
     };
     Ok((run, scratch))
 }

@@ -12,7 +12,6 @@ use crate::{
         job::{Job, JobStatus},
         restore::{Restore, RestoreMode, RestoreSource, RestoreStatus},
         run::Run,
-        time::Moment,
     },
     engines::{self, DumpSource, RestoreOutcome, RestoreRequest},
     error::{Error, Kind, Result},
@@ -26,8 +25,8 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     if restore.status == RestoreStatus::Completed {
         return Ok(());
     }
-    restore.started_at = Some(Moment::now());
-    db::restores::mark_running(&ctx.db, id, Moment::now()).await?;
+    restore.started_at = Some(ctx.now());
+    db::restores::mark_running(&ctx.db, id, ctx.now()).await?;
 
     if restore.plan.rows.is_some() {
         return compare::apply::execute(ctx, organization, job, restore, run).await;
@@ -55,7 +54,7 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
         outcome.tables.len()
     ));
     restore.status = RestoreStatus::Completed;
-    restore.finished_at = Some(Moment::now());
+    restore.finished_at = Some(ctx.now());
     restore.tables = outcome.tables;
     restore.warnings = outcome.warnings;
     db::restores::finish(&ctx.db, &restore).await?;
@@ -114,11 +113,8 @@ pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
     for (organization, restore) in db::restores::unfinished(&ctx.db).await? {
         if !jobs::is_open(ctx, organization, restore.job_id).await? {
             let error = Some("the process ended before the restore was queued: nothing was changed".to_owned());
-            db::restores::finish(
-                &ctx.db,
-                &Restore { status: RestoreStatus::Interrupted, error, finished_at: Some(Moment::now()), ..restore },
-            )
-            .await?;
+            db::restores::finish(&ctx.db, &Restore { status: RestoreStatus::Interrupted, error, finished_at: Some(ctx.now()), ..restore })
+                .await?;
         }
     }
     Ok(())
@@ -153,7 +149,7 @@ pub(in crate::services) async fn settle(
         // What failed has said itself how it leaves the target.
         _ => error.map(str::to_owned),
     };
-    db::restores::finish(&ctx.db, &Restore { status: status_for(outcome), error, finished_at: Some(Moment::now()), ..restore }).await?;
+    db::restores::finish(&ctx.db, &Restore { status: status_for(outcome), error, finished_at: Some(ctx.now()), ..restore }).await?;
     Ok(())
 }
 

@@ -58,5 +58,8 @@ pub fn kind_word(kind: JobKind) -> &'static str {
         JobKind::Restore => "Restore",
         JobKind::Verify => "Verification",
         JobKind::Diff => "Comparison",
+        JobKind::Retention => "Retention",
+        JobKind::Copy => "Copy",
+        JobKind::Maintenance => "Maintenance",
     }
 }

@@ -78,6 +78,7 @@ impl Bench {
             scratch: scratch.path().to_owned(),
             tool_dirs: home.tool_dirs(),
             learned: Learned::default(),
+            limits: Default::default(),
         };
         Self { run, watcher, _scratch: scratch }
     }

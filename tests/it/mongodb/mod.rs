@@ -68,6 +68,7 @@ fn place() -> Place {
         scratch: PathBuf::from(scratch.path()),
         tool_dirs: Vec::new(),
         learned: Learned::default(),
+        limits: Default::default(),
     };
     Place { run, _scratch: scratch }
 }

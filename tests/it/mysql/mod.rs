@@ -98,6 +98,7 @@ impl Bench {
             scratch,
             tool_dirs: self.tool_dirs.clone(),
             learned: Learned::default(),
+            limits: Default::default(),
         }
     }
 

@@ -60,6 +60,7 @@ impl Place {
             scratch: self.scratch.path().to_owned(),
             tool_dirs: self.tool_dirs.clone(),
             learned: Learned::default(),
+            limits: Default::default(),
         }
     }
 

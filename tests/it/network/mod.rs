@@ -34,6 +34,7 @@ fn run() -> Run {
         scratch: std::env::temp_dir(),
         tool_dirs: Vec::new(),
         learned: Learned::default(),
+        limits: Default::default(),
     }
 }
 

@@ -95,6 +95,7 @@ impl Bench {
             scratch: self.scratch(),
             tool_dirs: Vec::new(),
             learned: Learned::default(),
+            limits: Default::default(),
         }
     }
 

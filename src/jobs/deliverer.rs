@@ -1,0 +1,1 @@
+//! The deliverer: sends queued notices, and looks for conditions that people have to be told of.

@@ -1,0 +1,1 @@
+//! Signs of life to outside watchers, one address per schedule.

@@ -1,0 +1,1 @@
+//! Commands and requests around a backup.

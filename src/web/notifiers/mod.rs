@@ -1,0 +1,1 @@
+//! Notifiers: one page and one group of addresses.

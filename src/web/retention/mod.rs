@@ -1,0 +1,1 @@
+//! Retention policies: one page and one group of addresses.

@@ -1,0 +1,1 @@
+//! Schedules: one page and one group of addresses.
