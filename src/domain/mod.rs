@@ -12,6 +12,7 @@ pub mod events;
 pub mod export;
 pub mod fields;
 pub mod filter;
+pub mod forbidden;
 pub mod ids;
 pub mod job;
 pub mod manifest;

@@ -12,6 +12,8 @@ use crate::{
     error::{Error, Result},
 };
 
+pub mod http;
+
 /// Every notifier of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn NotifierKind] {
     &[]

@@ -1,29 +1,13 @@
-//! Places that no connection may go to: link-local addresses and the metadata services of clouds, which hand out the
-//! machine's own credentials to whoever asks.
+//! Looking up hosts, with those left out that no connection may go to (`domain::forbidden`).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::net::lookup_host;
 
-use crate::error::{Error, Result};
-
-/// Names of metadata services, whatever they resolve to.
-const NAMES: &[&str] = &[
-    "metadata",
-    "metadata.google.internal",
-    "metadata.goog",
-    "instance-data",
-    "instance-data.ec2.internal",
-    "metadata.tencentyun.com",
-    "metadata.platformequinix.com",
-];
-
-/// Metadata services outside the link-local ranges: Alibaba Cloud, Oracle Cloud, Amazon over IPv6.
-const ADDRESSES: &[IpAddr] = &[
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-];
+use crate::{
+    domain::forbidden::{check_addresses, check_name},
+    error::Result,
+};
 
 /// The addresses of a host that this machine itself connects to. Errors when one of them is forbidden, and with the
 /// system's own error when there is none. `what` names the host for people, such as `the SSH host`.
@@ -33,10 +17,8 @@ pub async fn resolve(what: &str, host: &str, port: u16) -> Result<std::io::Resul
         Ok(found) => found.collect::<Vec<_>>(),
         Err(cause) => return Ok(Err(cause)),
     };
-    match found.iter().find(|address| is_forbidden(address.ip())) {
-        Some(address) => Err(refused(what, host, Some(address.ip()))),
-        None => Ok(Ok(found)),
-    }
+    check_addresses(what, host, found.iter().map(SocketAddr::ip))?;
+    Ok(Ok(found))
 }
 
 /// Checks a host whose name another machine (an SSH server, a proxy) looks up.
@@ -48,29 +30,6 @@ pub async fn check_remote(what: &str, host: &str) -> Result<()> {
         true => resolve(what, host, 0).await.map(drop),
         false => Ok(()),
     }
-}
-
-fn check_name(what: &str, host: &str) -> Result<()> {
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    if NAMES.contains(&name.as_str()) { Err(refused(what, host, None)) } else { Ok(()) }
-}
-
-fn is_forbidden(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    link_local || ADDRESSES.contains(&address)
-}
-
-fn refused(what: &str, host: &str, address: Option<IpAddr>) -> Error {
-    let is = match address {
-        Some(address) if address.to_string() == host => "is a link-local or metadata address".to_owned(),
-        Some(address) => format!("leads to {address}, a link-local or metadata address"),
-        None => "is the name of a metadata service".to_owned(),
-    };
-    Error::validation(format!("{what} {host} {is}: no connection is made to it")).hint("use the address of the database server itself")
 }
 
 #[cfg(test)]
