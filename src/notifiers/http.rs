@@ -222,7 +222,7 @@ impl Outbound {
 }
 
 /// Scheme, host and port: what of an address may be shown.
-fn place(url: &Url) -> String {
+pub(super) fn place(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }

@@ -12,11 +12,32 @@ use crate::{
     error::{Error, Result},
 };
 
+mod discord;
+mod email;
+mod gotify;
 pub mod http;
+mod ntfy;
+mod pagerduty;
+mod service;
+mod slack;
+mod teams;
+mod telegram;
+mod text;
+mod webhook;
 
 /// Every notifier of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn NotifierKind] {
-    &[]
+    &[
+        &email::Email,
+        &webhook::Webhook,
+        &slack::Slack,
+        &discord::Discord,
+        &teams::Teams,
+        &telegram::Telegram,
+        &ntfy::Ntfy,
+        &gotify::Gotify,
+        &pagerduty::PagerDuty,
+    ]
 }
 
 /// The kind of notifier with this id.
@@ -41,6 +62,9 @@ pub struct NotifierInfo {
 /// A kind of notifier: makes notifiers from validated settings with secrets in clear.
 pub trait NotifierKind: Send + Sync {
     fn info(&self) -> &'static NotifierInfo;
+
+    /// Where it goes, for people and without secrets: addresses, a chat, the host of a webhook.
+    fn address(&self, settings: &Settings) -> String;
 
     /// Errors when the settings contradict each other; makes no connection.
     fn open(&self, settings: &Settings) -> Result<Arc<dyn Notifier>>;

@@ -1,0 +1,98 @@
+//! Microsoft Teams: a Workflows webhook that posts an adaptive card.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{
+    Notifier, NotifierInfo, NotifierKind,
+    http::Outbound,
+    service,
+    text::{clean, cut, is_good, line, sign},
+};
+use crate::{
+    domain::{
+        database::Settings,
+        fields::{Field, FieldKind, SettingsExt},
+        notice::{Notice, Severity},
+        secret::Secret,
+    },
+    error::Result,
+};
+
+static INFO: NotifierInfo = NotifierInfo {
+    id: "teams",
+    label: "Microsoft Teams",
+    icon: "chat",
+    settings: &[Field::new("url", "Workflow URL", FieldKind::Secret).required().help(
+        "From the channel: Workflows, \u{201c}Send webhook alerts to a channel\u{201d}. The address that the workflow shows at its end.",
+    )],
+};
+
+pub(super) struct Teams;
+
+impl NotifierKind for Teams {
+    fn info(&self) -> &'static NotifierInfo {
+        &INFO
+    }
+
+    fn address(&self, settings: &Settings) -> String {
+        service::place(settings.text("url"))
+    }
+
+    fn open(&self, settings: &Settings) -> Result<Arc<dyn Notifier>> {
+        let url = service::address(settings, "url")?;
+        Ok(Arc::new(Channel { http: Outbound::new("Microsoft Teams").hiding([url.clone()]), url }))
+    }
+}
+
+struct Channel {
+    http: Outbound,
+    url: Secret,
+}
+
+#[async_trait]
+impl Notifier for Channel {
+    async fn send(&self, notice: &Notice) -> Result<()> {
+        service::post_json(&self.http, self.url.expose(), &[], &message(notice)).await.map(drop)
+    }
+}
+
+/// Text runs, unlike text blocks, hold no Markdown: names are shown as they are.
+fn message(notice: &Notice) -> Value {
+    let block = |runs: Vec<Value>| json!({"type": "RichTextBlock", "inlines": runs});
+    let run = |text: &str, limit: usize| json!({"type": "TextRun", "text": cut(text, limit)});
+    let bold = |text: &str| json!({"type": "TextRun", "text": text, "weight": "bolder"});
+    let color = match notice.severity {
+        _ if is_good(notice) => "good",
+        Severity::Info => "accent",
+        Severity::Warning => "warning",
+        Severity::Error | Severity::Critical => "attention",
+    };
+    let title = cut(&format!("{} {}", sign(notice), line(&notice.title)), 250);
+    let mut body = vec![
+        block(vec![json!({"type": "TextRun", "text": title, "weight": "bolder", "size": "large", "color": color})]),
+        block(vec![run(&clean(&notice.what), 4000)]),
+    ];
+    if !notice.next_step.is_empty() {
+        body.push(block(vec![bold("What to do: "), run(&clean(&notice.next_step), 2000)]));
+    }
+    for (name, value) in notice.facts.iter().take(12) {
+        body.push(block(vec![bold(&format!("{}: ", cut(&line(name), 60))), run(&line(value), 300)]));
+    }
+    let actions: Vec<_> =
+        notice.link.iter().map(|link| json!({"type": "Action.OpenUrl", "title": "Open in DBSnap", "url": link})).collect();
+    json!({"type": "message", "attachments": [{
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": null,
+        "content": {
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+            "type": "AdaptiveCard",
+            "version": "1.4",
+            "msteams": {"width": "Full"},
+            "body": body,
+            "actions": actions,
+        },
+    }]})
+}

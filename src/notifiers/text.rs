@@ -1,0 +1,90 @@
+//! What the formats share: cleaning and cutting of text, words and colours of severities, the plain message.
+
+use crate::domain::notice::{Notice, NoticeEvent, Severity};
+
+/// Text from anywhere as one that moves no cursor and reverses no line: control characters and those that change the
+/// direction of writing are taken out. Line breaks stay.
+pub(super) fn clean(text: &str) -> String {
+    let odd =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    text.replace("\r\n", "\n").replace('\t', " ").chars().filter(|c| !odd(*c)).collect()
+}
+
+/// [`clean`], and on one line.
+pub(super) fn line(text: &str) -> String {
+    clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// At most `limit` characters, with an ellipsis where something was cut.
+pub(super) fn cut(text: &str, limit: usize) -> String {
+    match text.chars().nth(limit) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(limit.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// `&`, `<`, `>` and quotes as HTML and Slack write them.
+pub(super) fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// True of what needs nobody: it ended well.
+pub(super) fn is_good(notice: &Notice) -> bool {
+    matches!(
+        notice.event,
+        NoticeEvent::BackupSucceeded | NoticeEvent::BackupRecovered | NoticeEvent::RestoreFinished | NoticeEvent::Resolved
+    )
+}
+
+/// A sign that says at a glance how grave it is.
+pub(super) fn sign(notice: &Notice) -> &'static str {
+    match notice.severity {
+        _ if is_good(notice) => "✅",
+        Severity::Info => "ℹ️",
+        Severity::Warning => "⚠️",
+        Severity::Error => "❌",
+        Severity::Critical => "🚨",
+    }
+}
+
+/// 0xRRGGBB.
+pub(super) fn color(notice: &Notice) -> u32 {
+    match notice.severity {
+        _ if is_good(notice) => 0x2e_8b_57,
+        Severity::Info => 0x4a_6f_a5,
+        Severity::Warning => 0xc9_82_1a,
+        Severity::Error => 0xc0_39_2b,
+        Severity::Critical => 0x8e_1b_1b,
+    }
+}
+
+/// The message below the title as plain text: what happened, what to do, the facts, where to look.
+pub(super) fn plain(notice: &Notice) -> String {
+    let mut parts = vec![clean(&notice.what)];
+    if !notice.next_step.is_empty() {
+        parts.push(format!("What to do: {}", clean(&notice.next_step)));
+    }
+    let facts: Vec<_> = notice.facts.iter().map(|(name, value)| format!("{}: {}", line(name), line(value))).collect();
+    if !facts.is_empty() {
+        parts.push(facts.join("\n"));
+    }
+    parts.extend(notice.link.clone());
+    parts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_neither_move_the_cursor_nor_turn_the_line_around() {
+        assert_eq!(line("shop\r\nBcc: x\u{1b}[2J \u{202e}txt.exe"), "shop Bcc: x[2J txt.exe");
+        assert_eq!(clean("one\r\ntwo\u{0}"), "one\ntwo");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
+    }
+}
