@@ -23,6 +23,7 @@ mod input;
 mod openapi;
 mod rebuild;
 mod restore;
+mod schedule;
 mod serve;
 mod snapshot;
 mod terminal;
@@ -52,6 +53,7 @@ enum Command {
     Diff(diff::Args),
     Decrypt(decrypt::Args),
     Rebuild(rebuild::Args),
+    Schedule(schedule::Args),
     Export(export::Args),
     Import(import::Args),
     Healthcheck(healthcheck::Args),
@@ -91,6 +93,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Diff(args) => diff::run(args, load(false)?).await,
         Command::Decrypt(args) => decrypt::run(args, load(false)?).await,
         Command::Rebuild(args) => rebuild::run(args, load(false)?).await,
+        Command::Schedule(args) => schedule::run(args),
         Command::Export(args) => export::run(args, load(false)?).await,
         Command::Import(args) => import::run(args, load(false)?).await,
         Command::Healthcheck(args) => healthcheck::run(args, load(false)?).await,

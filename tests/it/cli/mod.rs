@@ -15,6 +15,7 @@ mod demo;
 mod diff;
 mod partial;
 mod round_trip;
+mod schedule;
 mod server;
 
 pub const KEY: &str = "a test passphrase of more than 32 characters";
