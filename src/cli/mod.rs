@@ -24,6 +24,7 @@ mod openapi;
 mod rebuild;
 mod restore;
 mod schedule;
+mod retention;
 mod serve;
 mod snapshot;
 mod terminal;
@@ -52,6 +53,7 @@ enum Command {
     Snapshot(snapshot::Args),
     Diff(diff::Args),
     Decrypt(decrypt::Args),
+    Retention(retention::Args),
     Rebuild(rebuild::Args),
     Schedule(schedule::Args),
     Export(export::Args),
@@ -92,6 +94,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Snapshot(args) => snapshot::run(args, load(false)?).await,
         Command::Diff(args) => diff::run(args, load(false)?).await,
         Command::Decrypt(args) => decrypt::run(args, load(false)?).await,
+        Command::Retention(args) => retention::run(args),
         Command::Rebuild(args) => rebuild::run(args, load(false)?).await,
         Command::Schedule(args) => schedule::run(args),
         Command::Export(args) => export::run(args, load(false)?).await,

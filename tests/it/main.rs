@@ -24,6 +24,7 @@ mod peers;
 mod pipeline;
 mod postgres;
 mod product;
+mod retention;
 mod snapshot_file;
 mod snapshots;
 mod sqlite;

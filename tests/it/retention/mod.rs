@@ -1,0 +1,3 @@
+//! Retention: the plans, and what is deleted by them.
+
+mod plans;
