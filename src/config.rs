@@ -52,6 +52,9 @@ pub struct Config {
     pub pg_bin_dirs: Vec<PathBuf>,
     pub mysql_bin_dirs: Vec<PathBuf>,
     pub max_concurrent_backups: usize,
+    pub min_workers: usize,
+    /// At least `min_workers`.
+    pub max_workers: usize,
     pub max_backup_retention_days: u32,
     pub job_attempts: u32,
     pub retry_base_seconds: u64,
@@ -63,6 +66,7 @@ pub struct Config {
     pub session_idle_hours: u32,
     pub session_max_hours: u32,
     pub tz: Tz,
+    pub metrics_token: Option<Secret>,
     pub log_level: String,
     pub log_format: LogFormat,
     pub auto_discover: bool,
@@ -85,6 +89,8 @@ impl Config {
         let mut reader = Reader::new(vars, cwd);
         let path = |text: &str| Ok(cwd.join(text));
         let database_path = reader.value("DATABASE_PATH", path);
+        let max_concurrent_backups = reader.value("MAX_CONCURRENT_BACKUPS", |text| parse::number(text, 1, 64)) as usize;
+        let (min_workers, max_workers) = workers(&mut reader, max_concurrent_backups);
         let config = Self {
             encryption_key: reader.optional("ENCRYPTION_KEY", parse::encryption_key),
             hostname: reader.value("HOSTNAME", parse::text),
@@ -96,7 +102,9 @@ impl Config {
             backup_storage_path: reader.value("BACKUP_STORAGE_PATH", path),
             mysql_bin_dirs: reader.value("MYSQL_BIN_DIRS", |text| Ok(parse::folders(text, cwd))),
             pg_bin_dirs: reader.value("PG_BIN_DIRS", |text| Ok(parse::folders(text, cwd))),
-            max_concurrent_backups: reader.value("MAX_CONCURRENT_BACKUPS", |text| parse::number(text, 1, 64)) as usize,
+            max_concurrent_backups,
+            min_workers,
+            max_workers,
             max_backup_retention_days: reader.value("MAX_BACKUP_RETENTION_DAYS", |text| parse::number(text, 1, 36_500)) as u32,
             job_attempts: reader.value("JOB_ATTEMPTS", |text| parse::number(text, 1, 20)) as u32,
             retry_base_seconds: reader.value("RETRY_BASE_SECONDS", |text| parse::number(text, 0, 3600)),
@@ -107,6 +115,7 @@ impl Config {
             session_idle_hours: reader.value("SESSION_IDLE_HOURS", |text| parse::number(text, 1, 8760)) as u32,
             session_max_hours: reader.value("SESSION_MAX_HOURS", |text| parse::number(text, 1, 8760)) as u32,
             tz: reader.value("TZ", parse::zone),
+            metrics_token: reader.optional("METRICS_TOKEN", parse::metrics_token),
             log_level: reader.value("LOG_LEVEL", parse::log_level),
             log_format: reader.value("LOG_FORMAT", |text| parse::choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])),
             auto_discover: reader.value("AUTO_DISCOVER", parse::flag),
@@ -131,6 +140,17 @@ impl Config {
                 .hint("make one with `openssl rand -base64 48`, keep it somewhere safe (without it no encrypted backup opens), and set it")
         })
     }
+}
+
+/// The fewest and the most workers. Without MAX_WORKERS there may be one more than backups at the same time, so that a
+/// restore or a verification never waits behind backups only.
+fn workers(reader: &mut Reader, backups: usize) -> (usize, usize) {
+    let min = reader.value("MIN_WORKERS", |text| parse::number(text, 1, 65)) as usize;
+    let max = reader.optional("MAX_WORKERS", |text| parse::number(text, 1, 65)).map(|most| most as usize);
+    if max.is_some_and(|max| max < min) {
+        reader.problem("MAX_WORKERS", format!("must not be below MIN_WORKERS, which is {min}"));
+    }
+    (min, max.unwrap_or(backups + 1).max(min))
 }
 
 /// The variables as text. One that is no UTF-8 is an error when it is ours, and of no interest otherwise.

@@ -20,6 +20,18 @@ pub(super) fn encryption_key(text: &str) -> Parsed<Secret> {
     Ok(Secret::new(text))
 }
 
+const SHORTEST_TOKEN: usize = 16;
+
+pub(super) fn metrics_token(text: &str) -> Parsed<Secret> {
+    let length = text.chars().count();
+    if length < SHORTEST_TOKEN || !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(format!(
+            "has {length} characters and needs {SHORTEST_TOKEN} or more, without spaces: make one with `openssl rand -hex 24`"
+        ));
+    }
+    Ok(Secret::new(text))
+}
+
 pub(super) fn text(text: &str) -> Parsed<String> {
     if text.chars().any(char::is_control) { Err("must be one line without control characters".into()) } else { Ok(text.to_owned()) }
 }

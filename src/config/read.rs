@@ -60,7 +60,7 @@ impl Reader {
         Err(Error::validation("the configuration is not valid").fields(self.problems).hint("docs/configuration.md lists every setting"))
     }
 
-    fn problem(&mut self, name: impl Into<String>, problem: impl Into<String>) {
+    pub(super) fn problem(&mut self, name: impl Into<String>, problem: impl Into<String>) {
         self.problems.push((name.into(), problem.into()));
     }
 

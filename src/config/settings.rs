@@ -40,6 +40,12 @@ const SETTINGS: &[Setting] = &[
     setting("MYSQL_BIN_DIRS", "", "Folders with MySQL and MariaDB client programs, `:`-separated, searched before the usual places"),
     setting("PG_BIN_DIRS", "", "Folders with PostgreSQL client programs, `:`-separated, searched before the usual places"),
     setting("MAX_CONCURRENT_BACKUPS", "3", "Backups that run at the same time, 1 to 64"),
+    setting("MIN_WORKERS", "1", "Workers that always look at the queue, 1 to 65"),
+    setting(
+        "MAX_WORKERS",
+        "",
+        "The most workers, which the pool grows to while jobs wait, 1 to 65. Without it one more than MAX_CONCURRENT_BACKUPS, so that a restore never waits behind backups only",
+    ),
     setting(
         "MAX_BACKUP_RETENTION_DAYS",
         "365",
@@ -54,6 +60,10 @@ const SETTINGS: &[Setting] = &[
     setting("SESSION_IDLE_HOURS", "24", "A browser session ends when it is not used for so long, hours"),
     setting("SESSION_MAX_HOURS", "168", "A browser session ends after so long, hours, used or not"),
     setting("TZ", "UTC", "Time zone of the times that pages show, such as `Europe/Berlin`"),
+    secret(
+        "METRICS_TOKEN",
+        "Lets a monitoring system read `/metrics` with `Authorization: Bearer <token>`, 16 characters or more. Without it `/metrics` takes an API key",
+    ),
     setting("LOG_LEVEL", "info", "`error`, `warn`, `info`, `debug` or `trace`, also per part: `info,dbsnap::jobs=debug`"),
     setting("LOG_FORMAT", "text", "`text` or `json`"),
     setting("AUTO_DISCOVER", "false", "Look for databases in Docker containers. Without effect until discovery comes"),

@@ -14,7 +14,7 @@ use crate::{
         events::Progress,
         filter::JobFilter,
         ids::{BackupId, JobId, OrganizationId},
-        job::{Job, JobStatus},
+        job::{Job, JobKind, JobStatus},
         page::{Page, PageRequest},
         time::Moment,
     },
@@ -24,6 +24,13 @@ use crate::{
 const COLUMNS: &str =
     "id, organization_id, kind, status, database_id, backup_id, restore_id, diff_id, exclusive_key, payload, attempt, max_attempts,
      run_after, cancel_requested, progress, error, created_at, started_at, finished_at, schedule_id, priority, limits, dead, report";
+
+/// What lets a queued job (`due`) start: its time has come, no running job has its exclusive key, and when it is a backup
+/// fewer than ?2 run. ?1 is now.
+const MAY_START: &str = "due.status = 'queued' AND due.run_after <= ?1
+    AND (due.exclusive_key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM jobs AS other WHERE other.status = 'running' AND other.exclusive_key = due.exclusive_key))
+    AND (due.kind <> 'backup' OR ?2 > (SELECT COUNT(*) FROM jobs AS other WHERE other.status = 'running' AND other.kind = 'backup'))";
 
 /// A worker's claim on running jobs.
 #[derive(Debug, Clone)]
@@ -85,7 +92,8 @@ pub async fn list(db: &Db, organization: OrganizationId, filter: &JobFilter, pag
     let conditions = Conditions::new("organization_id = ?", text(organization))
         .and("status = ?", filter.status.map(text))
         .and("kind = ?", filter.kind.map(text))
-        .and("database_id = ?", filter.database_id.map(text));
+        .and("database_id = ?", filter.database_id.map(text))
+        .and("dead = ?", filter.dead);
     db.read("listing the jobs", move |db| conditions.page(db, COLUMNS, "jobs", "created_at DESC, id DESC", page, read)).await
 }
 
@@ -95,20 +103,26 @@ pub async fn claim(db: &Db, lease: &Lease, now: Moment, max_backups: usize) -> R
     let lease = lease.clone();
     db.write("claiming a job", move |db| {
         let sql = format!(
-            "UPDATE jobs SET status = 'running', attempt = attempt + 1, lease_token = ?1, lease_until = ?2, started_at = ?3,
+            "UPDATE jobs SET status = 'running', attempt = attempt + 1, lease_token = ?3, lease_until = ?4, started_at = ?1,
                  finished_at = NULL, progress = NULL, error = NULL
              WHERE id = (
-                 SELECT due.id FROM jobs AS due
-                 WHERE due.status = 'queued' AND due.run_after <= ?3
-                   AND (due.exclusive_key IS NULL OR NOT EXISTS (
-                       SELECT 1 FROM jobs AS other WHERE other.status = 'running' AND other.exclusive_key = due.exclusive_key))
-                   AND (due.kind <> 'backup' OR ?4 > (SELECT COUNT(*) FROM jobs AS other WHERE other.status = 'running' AND other.kind = 'backup'))
+                 SELECT due.id FROM jobs AS due WHERE {MAY_START}
                  ORDER BY due.priority DESC, due.run_after, due.created_at, due.id LIMIT 1)
              RETURNING {COLUMNS}"
         );
         let max_backups = i64::try_from(max_backups).unwrap_or(i64::MAX);
-        let values = [lease.token.into(), lease.until.0.into(), now.0.into(), max_backups.into()];
+        let values = [now.0.into(), max_backups.into(), lease.token.into(), lease.until.0.into()];
         query::first(db, &sql, &values, read_with_organization)
+    })
+    .await
+}
+
+/// True when [`claim`] would find a job.
+pub async fn any_may_start(db: &Db, now: Moment, max_backups: usize) -> Result<bool> {
+    let max_backups = i64::try_from(max_backups).unwrap_or(i64::MAX);
+    db.read("looking for a job that may start", move |db| {
+        let sql = format!("SELECT 1 FROM jobs AS due WHERE {MAY_START} LIMIT 1");
+        Ok(query::first(db, &sql, &[now.0.into(), max_backups.into()], |_| Ok(()))?.is_some())
     })
     .await
 }
@@ -141,12 +155,14 @@ pub async fn finish(db: &Db, id: JobId, token: &str, status: JobStatus, error: O
     .await
 }
 
-/// Puts a held job back into the queue, to start at `run_after` or later. `None` when the lease was lost.
-pub async fn requeue(db: &Db, id: JobId, token: &str, run_after: Moment, error: Option<&str>) -> Result<Option<Job>> {
-    let values = [text(id), text(token), run_after.0.into(), error.map(str::to_owned).into()];
+/// Puts a held job back into the queue, to start at `run_after` or later; its attempt `counts`, or is taken back. `None`
+/// when the lease was lost.
+pub async fn requeue(db: &Db, id: JobId, token: &str, run_after: Moment, error: Option<&str>, counts: bool) -> Result<Option<Job>> {
+    let values = [text(id), text(token), run_after.0.into(), error.map(str::to_owned).into(), i64::from(!counts).into()];
     db.write("queueing the job again", move |db| {
         let sql = format!(
-            "UPDATE jobs SET status = 'queued', run_after = ?3, error = ?4, progress = NULL, lease_token = NULL, lease_until = NULL
+            "UPDATE jobs SET status = 'queued', run_after = ?3, error = ?4, attempt = attempt - ?5, progress = NULL, lease_token = NULL,
+                 lease_until = NULL
              WHERE id = ?1 AND lease_token = ?2 AND status = 'running' RETURNING {COLUMNS}"
         );
         query::first(db, &sql, &values, read)
@@ -177,13 +193,76 @@ pub async fn request_cancel(db: &Db, organization: OrganizationId, id: JobId) ->
 pub async fn retry(db: &Db, organization: OrganizationId, id: JobId, run_after: Moment) -> Result<Job> {
     db.write("retrying the job", move |db| {
         let again = format!(
-            "UPDATE jobs SET status = 'queued', attempt = 0, run_after = ?3, cancel_requested = FALSE, finished_at = NULL, progress = NULL
+            "UPDATE jobs SET status = 'queued', attempt = 0, run_after = ?3, cancel_requested = FALSE, finished_at = NULL, progress = NULL,
+                 dead = FALSE
              WHERE organization_id = ?1 AND id = ?2 AND status IN ('failed', 'cancelled', 'interrupted') RETURNING {COLUMNS}"
         );
         if let Some(job) = query::first(db, &again, &[text(organization), text(id), run_after.0.into()], read)? {
             return Ok(job);
         }
         Err(refusal(db, organization, id, "cannot be retried: it is")?.into())
+    })
+    .await
+}
+
+/// Changes the priority of a job that waits. Errors with `Conflict` when it has started or is over.
+pub async fn set_priority(db: &Db, organization: OrganizationId, id: JobId, priority: i32) -> Result<Job> {
+    db.write("changing the job's priority", move |db| {
+        let change =
+            format!("UPDATE jobs SET priority = ?3 WHERE organization_id = ?1 AND id = ?2 AND status = 'queued' RETURNING {COLUMNS}");
+        if let Some(job) = query::first(db, &change, &[text(organization), text(id), i64::from(priority).into()], read)? {
+            return Ok(job);
+        }
+        Err(refusal(db, organization, id, "does not wait any more: it is")?.into())
+    })
+    .await
+}
+
+/// Takes a job off the list of dead letters; its row and its log stay. False when it was not on the list.
+pub async fn leave_dead_letters(db: &Db, organization: OrganizationId, id: JobId) -> Result<bool> {
+    db.write("dropping a dead letter", move |db| {
+        let sql = "UPDATE jobs SET dead = FALSE WHERE organization_id = ?1 AND id = ?2 AND dead";
+        Ok(db.execute(sql, params![organization.to_string(), id.to_string()])? > 0)
+    })
+    .await
+}
+
+/// The dead letters, of one kind or of all, the one that ended first at the beginning, at most `limit`.
+pub async fn dead_letters(db: &Db, organization: OrganizationId, kind: Option<JobKind>, limit: u32) -> Result<Vec<JobId>> {
+    db.read("listing dead letters", move |db| {
+        let sql = "SELECT id FROM jobs WHERE dead AND organization_id = ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY finished_at, id LIMIT ?3";
+        let values = [text(organization), kind.map(|kind| kind.to_string()).into(), i64::from(limit).into()];
+        query::all(db, sql, &values, |row| row::parsed(row, "id"))
+    })
+    .await
+}
+
+/// How many jobs of a kind there are, and of which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    pub kind: JobKind,
+    /// Queued, and their time has come.
+    pub due: u64,
+    /// Queued for later.
+    pub later: u64,
+    pub running: u64,
+}
+
+/// The open jobs by kind; a kind without any is left out.
+pub async fn depth(db: &Db, organization: OrganizationId, now: Moment) -> Result<Vec<Depth>> {
+    db.read("counting the queue", move |db| {
+        let sql = "SELECT kind, SUM(CASE WHEN status = 'queued' AND run_after <= ?2 THEN 1 ELSE 0 END) AS due,
+                       SUM(CASE WHEN status = 'queued' AND run_after > ?2 THEN 1 ELSE 0 END) AS later,
+                       SUM(CASE WHEN status = 'running' THEN 1 ELSE 0 END) AS running
+                   FROM jobs WHERE organization_id = ?1 AND status IN ('queued', 'running') GROUP BY kind ORDER BY kind";
+        query::all(db, sql, &[text(organization), now.0.into()], |row| {
+            Ok(Depth {
+                kind: row::parsed(row, "kind")?,
+                due: row::count(row, "due")?,
+                later: row::count(row, "later")?,
+                running: row::count(row, "running")?,
+            })
+        })
     })
     .await
 }

@@ -86,6 +86,8 @@ pub struct JobFilter {
     pub kind: Option<JobKind>,
     #[serde(deserialize_with = "blank_is_none")]
     pub database_id: Option<DatabaseId>,
+    /// `true`: only dead letters, which are out of attempts and were neither retried nor dropped since.
+    pub dead: Option<bool>,
 }
 
 /// A form sends an unused filter as `name=`, which means the same as leaving it out.

@@ -20,6 +20,7 @@ use crate::{
 enum Reason {
     Asked,
     Stalled,
+    TimedOut,
     Shutdown,
     LostLease,
 }
@@ -36,6 +37,8 @@ impl Keeper<'_> {
     /// Returns when the work has ended, or was dropped because it did not end after a cancel.
     pub(super) async fn watch(mut self, mut work: JoinHandle<Result<()>>) -> Outcome {
         let timing = &self.pool.timing;
+        let stall = self.stall();
+        let time_is_up = self.job.limits.timeout_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let mut heartbeat = ticks(timing.heartbeat);
         let mut progress = ticks(timing.progress);
         let mut reason = None;
@@ -58,10 +61,11 @@ impl Keeper<'_> {
                     None
                 }
                 () = at(grace_end), if reason.is_none() => Some(Reason::Shutdown),
+                () = at(time_is_up), if reason.is_none() => Some(Reason::TimedOut),
                 _ = heartbeat.tick() => self.renew().await,
                 _ = progress.tick() => {
                     self.tell_progress();
-                    (self.observer.quiet_for() >= timing.stall).then_some(Reason::Stalled)
+                    (self.observer.quiet_for() >= stall).then_some(Reason::Stalled)
                 }
             };
             if let (Some(found), None) = (now_reason, reason) {
@@ -88,6 +92,11 @@ impl Keeper<'_> {
         }
     }
 
+    /// The job's own stall time, or the configured one.
+    fn stall(&self) -> Duration {
+        self.job.limits.stall_timeout_seconds.map_or(self.pool.timing.stall, Duration::from_secs)
+    }
+
     fn tell_progress(&self) {
         if let Some(progress) = self.observer.fresh_progress() {
             self.pool.ctx.tell(Event::Progress { job_id: self.job.id, progress });
@@ -104,20 +113,40 @@ impl Keeper<'_> {
         };
         match (reason, error) {
             (Some(Reason::LostLease), _) => Outcome::LostLease,
-            (Some(Reason::Shutdown), _) => Outcome::Interrupted("dbsnap was stopped while the job ran"),
-            (Some(Reason::Stalled), _) => Outcome::Failed(stalled(self.pool.timing.stall)),
+            (Some(Reason::Shutdown), _) => Outcome::Stopped,
+            (Some(Reason::Stalled), _) => Outcome::Failed(self.stalled()),
+            (Some(Reason::TimedOut), _) => Outcome::Failed(self.timed_out()),
             (Some(Reason::Asked), _) | (None, None) => Outcome::Cancelled,
             (None, Some(error)) if error.is_cancelled() => Outcome::Cancelled,
             (None, Some(error)) => Outcome::Failed(error),
         }
     }
+
+    fn stalled(&self) -> Error {
+        let raise = match self.job.limits.stall_timeout_seconds {
+            Some(_) => "the schedule's stall timeout",
+            None => "STALL_TIMEOUT_SECONDS",
+        };
+        Error::new(Kind::Internal, format!("no progress for {}", in_words(self.stall())))
+            .hint(format!("look for locks or a slow network on the database and the store, or raise {raise}"))
+            .retryable()
+    }
+
+    fn timed_out(&self) -> Error {
+        let limit = Duration::from_secs(self.job.limits.timeout_seconds.unwrap_or_default());
+        Error::new(Kind::Internal, format!("it took longer than its time limit of {} and was ended", in_words(limit)))
+            .hint("look in the log for what was slow, or raise the schedule's timeout")
+            .retryable()
+    }
 }
 
-fn stalled(after: Duration) -> Error {
-    let time = if after.as_secs() >= 120 { format!("{} minutes", after.as_secs() / 60) } else { format!("{} seconds", after.as_secs()) };
-    Error::new(Kind::Internal, format!("no progress for {time}"))
-        .hint("look for locks or a slow network on the database and the store, or raise STALL_TIMEOUT_SECONDS")
-        .retryable()
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        1 => "1 second".to_owned(),
+        seconds @ 0..120 => format!("{seconds} seconds"),
+        seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{} minutes and {} seconds", seconds / 60, seconds % 60),
+    }
 }
 
 fn fault(cause: JoinError) -> Error {

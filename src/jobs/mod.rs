@@ -27,6 +27,7 @@ mod keeper;
 mod log;
 mod observer;
 mod policy;
+mod pool;
 mod recover;
 mod scheduler;
 mod worker;
@@ -73,6 +74,8 @@ pub struct Timing {
     pub sweep: Duration,
     /// Between two looks at the queue when nothing woke the worker.
     pub poll: Duration,
+    /// A worker without work for so long goes, when there are more than the fewest.
+    pub idle: Duration,
     /// Between two progress events of a job.
     pub progress: Duration,
     /// Work without a sign of life for so long is ended.
@@ -95,6 +98,7 @@ impl Timing {
             heartbeat: Duration::from_secs(5),
             sweep: Duration::from_secs(5),
             poll: Duration::from_secs(2),
+            idle: Duration::from_secs(60),
             progress: Duration::from_millis(250),
             stall: Duration::from_secs(config.stall_timeout_seconds),
             grace: Duration::from_secs(config.shutdown_grace_seconds),
@@ -131,8 +135,8 @@ pub struct Jobs {
     tasks: JoinSet<()>,
 }
 
-/// Recovers what an earlier process left running, then starts the workers: one more than there may be backups at the
-/// same time, so that a restore or a verification never waits behind backups only.
+/// Recovers what an earlier process left running, then starts the workers: as many as the queue asks for, between
+/// MIN_WORKERS and MAX_WORKERS.
 pub async fn start(ctx: Arc<Ctx>) -> Result<Jobs> {
     let timing = Timing::of(&ctx.config);
     let work = Arc::new(Services(Arc::clone(&ctx)));
@@ -142,13 +146,10 @@ pub async fn start(ctx: Arc<Ctx>) -> Result<Jobs> {
 /// [`start`] with other work and other times than those of the configuration.
 pub async fn start_with(ctx: Arc<Ctx>, work: Arc<dyn Work>, timing: Timing) -> Result<Jobs> {
     let stopping = ctx.shutdown.child_token();
-    let workers = ctx.config.max_concurrent_backups + 1;
     let pool = Arc::new(Pool { ctx, work, timing, stopping: stopping.clone() });
     recover::previous_process(&pool).await?;
     let mut tasks = JoinSet::new();
-    for _ in 0..workers {
-        tasks.spawn(worker::serve(Arc::clone(&pool)));
-    }
+    tasks.spawn(pool::keep_staffed(Arc::clone(&pool)));
     tasks.spawn(recover::upkeep(Arc::clone(&pool)));
     tasks.spawn(recover::sweep(pool));
     Ok(Jobs { stopping, tasks })

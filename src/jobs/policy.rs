@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        job::{Job, JobStatus},
+        job::{Job, JobKind, JobStatus},
         time::Moment,
     },
     error::Error,
@@ -13,6 +13,9 @@ use crate::{
 /// The wait between two attempts grows no longer than this.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
+/// What is said of an attempt that a shutdown ended.
+const STOPPED: &str = "dbsnap was stopped while the job ran";
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -20,8 +23,10 @@ pub(super) enum Outcome {
     /// A person asked for it.
     Cancelled,
     Failed(Error),
-    /// The process stopped, or the worker vanished.
+    /// The worker vanished, or its process died.
     Interrupted(&'static str),
+    /// The process was asked to stop and did not wait longer. The job is not to blame: the attempt does not count.
+    Stopped,
     /// Another worker has the job now; this one may not write.
     LostLease,
 }
@@ -30,8 +35,12 @@ pub(super) enum Outcome {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     End(JobStatus),
-    /// The rows of the attempt are settled with this status; the job waits until the moment.
-    Again(JobStatus, Moment),
+    /// The rows of the attempt are settled with a status; the job waits until the moment.
+    Again {
+        settled: JobStatus,
+        at: Moment,
+        counts: bool,
+    },
     Nothing,
 }
 
@@ -43,24 +52,30 @@ impl Outcome {
             Self::Cancelled => Some("cancelled".to_owned()),
             Self::Failed(error) => Some(error.to_string()),
             Self::Interrupted(why) => Some((*why).to_owned()),
+            Self::Stopped => Some(STOPPED.to_owned()),
         }
     }
 
-    /// Only what may pass by itself is tried again, as long as attempts are left and nobody asked for a cancel.
+    /// Only what may pass by itself is tried again, as long as attempts are left and nobody asked for a cancel. The wait
+    /// before the second attempt is the job's own, or else `retry_base`.
     pub(super) fn next(&self, job: &Job, cancel_requested: bool, now: Moment, retry_base: Duration) -> Next {
         let (status, may_pass) = match self {
             Self::Completed => return Next::End(JobStatus::Completed),
             Self::LostLease => return Next::Nothing,
             Self::Cancelled => return Next::End(JobStatus::Cancelled),
-            Self::Interrupted(_) if cancel_requested => return Next::End(JobStatus::Cancelled),
+            Self::Interrupted(_) | Self::Stopped if cancel_requested => return Next::End(JobStatus::Cancelled),
+            // A restore is never repeated on its own: a person looks at the target first.
+            Self::Stopped if job.kind == JobKind::Restore => return Next::End(JobStatus::Interrupted),
+            Self::Stopped => return Next::Again { settled: JobStatus::Interrupted, at: now, counts: false },
             Self::Interrupted(_) => (JobStatus::Interrupted, true),
             Self::Failed(error) => (JobStatus::Failed, error.retryable),
         };
         if !may_pass || cancel_requested || job.attempt >= job.max_attempts {
             return Next::End(status);
         }
-        let wait = i64::try_from(wait(retry_base, job.attempt).as_millis()).unwrap_or(0);
-        Next::Again(status, Moment(now.0 + wait))
+        let base = job.limits.retry_base_seconds.map_or(retry_base, Duration::from_secs);
+        let wait = i64::try_from(wait(base, job.attempt).as_millis()).unwrap_or(0);
+        Next::Again { settled: status, at: now.plus(wait), counts: true }
     }
 }
 
@@ -75,7 +90,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::domain::{ids::JobId, job::JobKind};
+    use crate::domain::ids::JobId;
 
     fn job(attempt: u32, max_attempts: u32) -> Job {
         Job {
@@ -119,15 +134,35 @@ mod tests {
         check(Outcome::Completed, 1, false, Next::End(JobStatus::Completed));
         check(Outcome::Completed, 1, true, Next::End(JobStatus::Completed));
         check(Outcome::Cancelled, 1, true, Next::End(JobStatus::Cancelled));
-        check(passing(), 1, false, Next::Again(JobStatus::Failed, Moment(30_000)));
-        check(passing(), 2, false, Next::Again(JobStatus::Failed, Moment(60_000)));
+        let again = |settled, at| Next::Again { settled, at: Moment(at), counts: true };
+        check(passing(), 1, false, again(JobStatus::Failed, 30_000));
+        check(passing(), 2, false, again(JobStatus::Failed, 60_000));
         check(passing(), 3, false, Next::End(JobStatus::Failed));
         check(passing(), 1, true, Next::End(JobStatus::Failed));
         check(lasting(), 1, false, Next::End(JobStatus::Failed));
-        check(Outcome::Interrupted("stopped"), 1, false, Next::Again(JobStatus::Interrupted, Moment(30_000)));
-        check(Outcome::Interrupted("stopped"), 3, false, Next::End(JobStatus::Interrupted));
-        check(Outcome::Interrupted("stopped"), 1, true, Next::End(JobStatus::Cancelled));
+        check(Outcome::Interrupted("vanished"), 1, false, again(JobStatus::Interrupted, 30_000));
+        check(Outcome::Interrupted("vanished"), 3, false, Next::End(JobStatus::Interrupted));
+        check(Outcome::Interrupted("vanished"), 1, true, Next::End(JobStatus::Cancelled));
         check(Outcome::LostLease, 1, false, Next::Nothing);
+    }
+
+    #[test]
+    fn a_shutdown_uses_up_no_attempt_but_repeats_no_restore() {
+        let again = Next::Again { settled: JobStatus::Interrupted, at: Moment(7), counts: false };
+        let next = |job: &Job, cancel| Outcome::Stopped.next(job, cancel, Moment(7), Duration::from_secs(30));
+        assert_eq!(next(&job(1, 1), false), again);
+        assert_eq!(next(&job(3, 3), false), again);
+        assert_eq!(next(&job(1, 3), true), Next::End(JobStatus::Cancelled));
+        let restore = Job { kind: JobKind::Restore, ..job(1, 1) };
+        assert_eq!(next(&restore, false), Next::End(JobStatus::Interrupted));
+    }
+
+    #[test]
+    fn the_wait_of_the_job_itself_goes_before_the_configured_one() {
+        let limits = crate::domain::job::JobLimits { retry_base_seconds: Some(5), ..Default::default() };
+        let job = Job { limits, ..job(2, 3) };
+        let next = Outcome::Failed(Error::internal("timeout").retryable()).next(&job, false, Moment(0), Duration::from_secs(30));
+        assert_eq!(next, Next::Again { settled: JobStatus::Failed, at: Moment(10_000), counts: true });
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! One worker: takes a job, runs it, concludes it, takes the next.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -25,26 +28,47 @@ use crate::{
 
 const SETTLE_ATTEMPTS: u32 = 3;
 
-/// Works until the pool is stopping and the job in hand has ended.
-pub(super) async fn serve(pool: Arc<Pool>) {
+/// Works until the pool is stopping and the job in hand has ended, or until there has been nothing to do for so long
+/// that the pool can do without it.
+pub(super) async fn serve(pool: Arc<Pool>, id: u32) {
+    let _entry = Entry { pool: &pool, id };
+    let mut idle_since = Instant::now();
     while !pool.stopping.is_cancelled() {
         let lease = pool.new_lease();
         match queue::claim(&pool.ctx, &lease).await {
             Ok(Some((organization, job))) => {
+                pool.ctx.workers.set(id, Some(job.id));
                 // More may be due than this one: each claim wakes the next worker.
                 pool.ctx.queued.notify_one();
                 let span = tracing::info_span!("job", job_id = %job.id, kind = %job.kind, attempt = job.attempt);
                 run(&pool, organization, &job, lease).instrument(span).await;
+                pool.ctx.workers.set(id, None);
+                idle_since = Instant::now();
                 continue;
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the queue cannot be read"),
+        }
+        if idle_since.elapsed() >= pool.timing.idle && pool.ctx.workers.retire(id, pool.ctx.config.min_workers) {
+            return;
         }
         tokio::select! {
             () = pool.stopping.cancelled() => {}
             () = pool.ctx.queued.notified() => {}
             () = tokio::time::sleep(pool.timing.poll) => {}
         }
+    }
+}
+
+/// The worker's entry in the register, for as long as it lives.
+struct Entry<'a> {
+    pool: &'a Pool,
+    id: u32,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.pool.ctx.workers.leave(self.id);
     }
 }
 
@@ -63,7 +87,7 @@ async fn run(pool: &Pool, organization: OrganizationId, job: &Job, lease: Lease)
                     scratch: scratch.clone(),
                     tool_dirs: pool.ctx.config.tool_dirs(),
                     learned: Learned::default(),
-                    limits: Default::default(),
+                    limits: job.limits.child.clone(),
                 };
                 attempt(pool, organization, job, &lease, &observer, run).await
             };
@@ -110,9 +134,9 @@ pub(super) async fn conclude(pool: &Pool, organization: OrganizationId, job: &Jo
                 recover::follow_up(pool, organization, &ended).await;
             }
         }
-        Next::Again(status, run_after) => {
-            settle(pool, organization, job, status, message).await;
-            queue::requeue(&pool.ctx, job.id, lease, run_after, message).await?;
+        Next::Again { settled, at, counts } => {
+            settle(pool, organization, job, settled, message).await;
+            queue::requeue(&pool.ctx, job.id, lease, at, message, counts).await?;
         }
     }
     Ok(())
@@ -144,6 +168,7 @@ fn last_line(job: &Job, outcome: &Outcome) -> (LogLevel, String) {
         Outcome::Cancelled => (LogLevel::Warn, "cancelled".to_owned()),
         Outcome::Failed(error) => (LogLevel::Error, format!("{attempt} failed: {error}")),
         Outcome::Interrupted(why) => (LogLevel::Warn, format!("{attempt} was interrupted: {why}")),
+        Outcome::Stopped => (LogLevel::Warn, format!("{attempt} was ended by a shutdown, and does not count")),
         Outcome::LostLease => (LogLevel::Warn, format!("{attempt} was taken over by another worker")),
     }
 }

@@ -1,8 +1,8 @@
-//! Jobs: listed, cancelled, retried.
+//! Jobs: listed, cancelled, retried, put before others.
 
 use std::sync::{Arc, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Ctx, audit};
 use crate::{
@@ -17,6 +17,13 @@ use crate::{
     },
     error::{Error, Kind, Result},
 };
+
+pub mod dead;
+pub mod export;
+pub mod state;
+
+/// Priorities that a job may have.
+const PRIORITIES: std::ops::RangeInclusive<i32> = -100..=100;
 
 pub async fn list(ctx: &Ctx, actor: &Actor, filter: &JobFilter, page: PageRequest) -> Result<Page<Job>> {
     actor.require(Permission::View)?;
@@ -59,14 +66,35 @@ pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
         database_id: job.database_id,
         backup_id: job.backup_id,
         diff_id: job.diff_id,
+        schedule_id: job.schedule_id,
         exclusive_key: job.exclusive_key,
+        priority: job.priority,
+        limits: job.limits,
+        max_attempts: job.max_attempts,
         ..new(job.kind, ctx)
     };
     if let Some(diff) = job.diff_id {
         db::diffs::mark_queued(&ctx.db, diff, again.id).await?;
     }
     audit::record(ctx, actor, "job.retry", id, Value::Null).await?;
-    enqueue(ctx, actor, again).await
+    let again = enqueue(ctx, actor, again).await?;
+    // Last: a letter that was retried and still stands on the list does no harm, one that was lost would.
+    db::jobs::leave_dead_letters(&ctx.db, actor.organization_id, id).await?;
+    Ok(again)
+}
+
+/// Lets a waiting job start before those with smaller numbers, or after those with larger ones.
+/// Errors with `CONFLICT` when it does not wait any more.
+pub async fn set_priority(ctx: &Ctx, actor: &Actor, id: JobId, priority: i32) -> Result<Job> {
+    actor.require(Permission::RunBackups)?;
+    if !PRIORITIES.contains(&priority) {
+        let problem = format!("is {priority} and must be from {} to {}", PRIORITIES.start(), PRIORITIES.end());
+        return Err(Error::validation("the priority is not valid").fields(vec![("priority".into(), problem)]));
+    }
+    let job = db::jobs::set_priority(&ctx.db, actor.organization_id, id, priority).await?;
+    audit::record(ctx, actor, "job.priority", id, json!({ "priority": priority })).await?;
+    ctx.tell(Event::from(&job));
+    Ok(job)
 }
 
 /// A job that is ready to be queued; the caller fills in what it is about.

@@ -1,1 +1,5 @@
-//! Figures for Prometheus.
+//! Figures for monitoring systems.
+
+/// What is counted while the process runs.
+#[derive(Default)]
+pub struct Metrics {}

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicI64},
 };
 
 use tokio::sync::{Notify, broadcast};
@@ -53,6 +53,7 @@ pub mod stores;
 pub mod system;
 pub mod transfer;
 pub mod verify;
+pub mod workers;
 
 /// What the running product is made of. One per process, shared.
 pub struct Ctx {
@@ -65,6 +66,12 @@ pub struct Ctx {
     pub queued: Notify,
     /// How to cancel the jobs that run in this process.
     pub running: Mutex<HashMap<JobId, CancellationToken>>,
+    /// The workers of this process.
+    pub workers: workers::Workers,
+    /// When the scheduler last looked for due schedules, milliseconds of the machine's own time; 0 before it has.
+    pub scheduler_seen: AtomicI64,
+    /// What is counted while the process runs.
+    pub metrics: metrics::Metrics,
     /// Reports of comparisons that are open.
     pub diff_reports: Arc<compare::Reports>,
     /// Slows down guessing of passwords.

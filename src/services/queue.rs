@@ -27,6 +27,11 @@ pub async fn claim(ctx: &Ctx, lease: &Lease) -> Result<Option<(OrganizationId, J
     Ok(claimed)
 }
 
+/// True when [`claim`] would find a job.
+pub async fn any_may_start(ctx: &Ctx) -> Result<bool> {
+    db::jobs::any_may_start(&ctx.db, ctx.now(), ctx.config.max_concurrent_backups).await
+}
+
 /// Extends the lease and stores the progress.
 pub async fn heartbeat(ctx: &Ctx, id: JobId, lease: &Lease, progress: Option<&Progress>) -> Result<Heartbeat> {
     db::jobs::heartbeat(&ctx.db, id, lease, progress).await
@@ -39,9 +44,10 @@ pub async fn finish(ctx: &Ctx, id: JobId, lease: &Lease, status: JobStatus, erro
     Ok(finished)
 }
 
-/// Puts a held job back into the queue. False when its lease was lost, and nothing changed.
-pub async fn requeue(ctx: &Ctx, id: JobId, lease: &Lease, run_after: Moment, error: Option<&str>) -> Result<bool> {
-    let queued = db::jobs::requeue(&ctx.db, id, &lease.token, run_after, error).await?;
+/// Puts a held job back into the queue; its attempt `counts`, or did not happen. False when its lease was lost, and nothing
+/// changed.
+pub async fn requeue(ctx: &Ctx, id: JobId, lease: &Lease, run_after: Moment, error: Option<&str>, counts: bool) -> Result<bool> {
+    let queued = db::jobs::requeue(&ctx.db, id, &lease.token, run_after, error, counts).await?;
     Ok(told(ctx, queued.as_ref()))
 }
 

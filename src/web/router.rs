@@ -89,7 +89,10 @@ fn api() -> Routes {
         .routes(routes!(exports::api))
         // jobs
         .routes(routes!(jobs::list::api))
-        .routes(routes!(jobs::show::api))
+        .routes(routes!(jobs::queue::api))
+        .routes(routes!(jobs::dead::api_retry))
+        .routes(routes!(jobs::dead::api_drop))
+        .routes(routes!(jobs::show::api, jobs::priority::api))
         .routes(routes!(jobs::logs::api))
         .routes(routes!(jobs::cancel::api))
         .routes(routes!(jobs::retry::api))
@@ -156,6 +159,9 @@ fn pages() -> Table {
         ("/restore/plan", vec![(Method::POST, post(restores::wizard::check))]),
         ("/restore/upload", vec![(Method::POST, post(restores::upload::submit).layer(unlimited()))]),
         ("/jobs", vec![(Method::GET, get(jobs::list::page))]),
+        ("/jobs/retry", vec![(Method::POST, post(jobs::dead::submit_retry))]),
+        ("/jobs/drop", vec![(Method::POST, post(jobs::dead::submit_drop))]),
+        ("/jobs/{id}/priority", vec![(Method::POST, post(jobs::priority::submit))]),
         ("/jobs/{id}", vec![(Method::GET, get(jobs::show::page))]),
         ("/jobs/{id}/live", vec![(Method::GET, get(jobs::live::stream))]),
         ("/jobs/{id}/cancel", vec![(Method::POST, post(jobs::cancel::submit))]),

@@ -451,8 +451,8 @@ async fn a_worker_that_lost_its_lease_writes_nothing_more() {
     assert!(db::jobs::take_over(&db, &lease("third"), Some(Moment::now())).await.unwrap().is_empty(), "the lease is fresh again");
     assert!(!db::jobs::heartbeat(&db, claimed.id, &lease("old"), None).await.unwrap().held);
     assert!(db::jobs::finish(&db, claimed.id, "old", JobStatus::Completed, None, Moment::now()).await.unwrap().is_none());
-    assert!(db::jobs::requeue(&db, claimed.id, "old", Moment::now(), None).await.unwrap().is_none());
-    let back = db::jobs::requeue(&db, claimed.id, "new", Moment::now(), Some("interrupted")).await.unwrap().unwrap();
+    assert!(db::jobs::requeue(&db, claimed.id, "old", Moment::now(), None, true).await.unwrap().is_none());
+    let back = db::jobs::requeue(&db, claimed.id, "new", Moment::now(), Some("interrupted"), true).await.unwrap().unwrap();
     assert_eq!((back.status, back.attempt, back.error.as_deref()), (JobStatus::Queued, 1, Some("interrupted")));
 }
 

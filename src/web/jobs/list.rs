@@ -11,7 +11,13 @@ use crate::{
         job::{Job, JobKind, JobStatus},
         page::{Page, PageRequest},
     },
-    services::{Ctx, jobs},
+    services::{
+        Ctx,
+        jobs::{
+            self,
+            state::{self as queue, QueueState},
+        },
+    },
     web::{
         envelope::{self, Envelope},
         error::Failure,
@@ -30,6 +36,9 @@ struct List {
     jobs: Page<Job>,
     filter: JobFilter,
     filtered: bool,
+    /// Only dead letters are shown, to be retried or dropped.
+    dead: bool,
+    queue: QueueState,
     pager: Pager,
     here: String,
 }
@@ -56,7 +65,10 @@ pub async fn page(
     Query(page): Query<PageRequest>,
 ) -> Result<Html<String>, Failure> {
     let jobs = jobs::list(&ctx, &user, &filter, page).await?;
+    let queue = queue::queue(&ctx, &user).await?;
+    let dead = filter.dead == Some(true);
     let filtered = filter.status.is_some() || filter.kind.is_some() || filter.database_id.is_some();
     let pager = Pager::new(&uri, &jobs);
-    Ok(render(&ctx, &List { layout: layout.titled("Jobs"), jobs, filter, filtered, pager, here: uri.to_string() })?)
+    let layout = layout.titled(if dead { "Dead letters" } else { "Jobs" });
+    Ok(render(&ctx, &List { layout, jobs, filter, filtered, dead, queue, pager, here: uri.to_string() })?)
 }

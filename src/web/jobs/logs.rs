@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 
 use crate::{
@@ -10,8 +15,15 @@ use crate::{
         ids::JobId,
         job::{LogLevel, LogLine},
     },
-    services::{Ctx, jobs},
+    services::{
+        Ctx,
+        jobs::{
+            self,
+            export::{self, LogFile, LogFormat},
+        },
+    },
     web::{
+        disposition,
         envelope::{self, Envelope},
         error::Failure,
         extract::{Id, Query, User},
@@ -28,14 +40,35 @@ pub struct LogQuery {
     pub after: i64,
 }
 
-/// Log lines of a job, oldest first, at most 1000; ask again with `after` for more.
-#[utoipa::path(get, path = "/api/jobs/{id}/logs", tag = "jobs", params(("id" = JobId, Path), LogQuery),
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct ExportQuery {
+    /// `text` or `ndjson`: the whole log as a file instead.
+    pub format: Option<LogFormat>,
+}
+
+/// Log lines of a job, oldest first, at most 1000; ask again with `after` for more. With `format` it is the whole log as a file.
+#[utoipa::path(get, path = "/api/jobs/{id}/logs", tag = "jobs", params(("id" = JobId, Path), LogQuery, ExportQuery),
     responses((status = 200, body = Envelope<Vec<LogLine>>)))]
 pub async fn api(
     State(ctx): State<Arc<Ctx>>,
     user: User,
     Id(id): Id<JobId>,
     Query(query): Query<LogQuery>,
-) -> Result<Envelope<Vec<LogLine>>, Failure> {
-    Ok(envelope::ok(jobs::logs(&ctx, &user, id, query.level, query.after).await?))
+    Query(export): Query<ExportQuery>,
+) -> Result<Response, Failure> {
+    match export.format {
+        Some(format) => Ok(file(export::logs(&ctx, &user, id, query.level, format).await?)),
+        None => Ok(envelope::ok(jobs::logs(&ctx, &user, id, query.level, query.after).await?).into_response()),
+    }
+}
+
+/// To be saved, never to be shown. A log that cannot be read to its end breaks the connection.
+fn file(log: LogFile) -> Response {
+    let mut response = Body::from_stream(log.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(log.content_type));
+    headers.insert(header::CONTENT_DISPOSITION, disposition::attachment(&log.name));
+    response
 }

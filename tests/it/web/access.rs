@@ -67,11 +67,13 @@ async fn send(client: &Client, base: &str, entry: &Entry, cookie: &str) -> Respo
         (_, "/api/databases" | "/api/databases/{id}" | "/api/databases/test-connection") => request.json(&database),
         (_, "/api/system/settings") => request.json(&json!({"encrypt": true})),
         (_, "/api/system/maintenance") => request.json(&json!({"task": "verify"})),
+        (_, "/api/jobs/retry" | "/api/jobs/drop") => request.json(&json!({"all": true})),
+        (&Method::PUT, "/api/jobs/{id}") => request.json(&json!({"priority": 1})),
         (_, "/api/api-keys") => request.json(&json!({"name": "x", "role": "viewer"})),
         (&Method::POST, "/api/users") => request.json(&json!({"name": "x", "password": PASSWORD, "role": "admin"})),
         (&Method::PUT, "/api/users/{id}") => request.json(&json!({"role": "admin", "disabled": false})),
         (_, path) if path.starts_with("/api/") => request,
-        _ => request.form(&[("task", "verify"), ("engine", "sqlite"), ("name", "x"), ("confirm", "x")]),
+        _ => request.form(&[("all", "true"), ("priority", "1"), ("task", "verify"), ("engine", "sqlite"), ("name", "x"), ("confirm", "x")]),
     };
     request.send().await.unwrap()
 }

@@ -18,7 +18,7 @@ use dbsnap::{
     domain::{
         events::{Event, Progress},
         ids::{JobId, OrganizationId},
-        job::{Job, JobKind, JobStatus, LogLevel},
+        job::{Job, JobKind, JobLimits, JobStatus, LogLevel},
         permissions::Actor,
         run::Run,
         time::Moment,
@@ -30,6 +30,9 @@ use dbsnap::{
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::broadcast;
+
+mod dead;
+mod pool;
 
 const HOME: OrganizationId = OrganizationId::DEFAULT;
 
@@ -113,7 +116,12 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let vars = [("ENCRYPTION_KEY", "a key of the tests that is long enough"), ("MAX_CONCURRENT_BACKUPS", "2")];
+        let vars = [
+            ("ENCRYPTION_KEY", "a key of the tests that is long enough"),
+            ("MAX_CONCURRENT_BACKUPS", "2"),
+            ("MIN_WORKERS", "1"),
+            ("MAX_WORKERS", "3"),
+        ];
         let config = Config::from_vars(vars.map(|(name, value)| (name.to_owned(), value.to_owned())), folder.path()).unwrap();
         Self { opened: app::open(config).await.unwrap(), _folder: folder, work: Arc::default() }
     }
@@ -127,32 +135,10 @@ impl Bench {
     }
 
     async fn queue(&self, kind: JobKind, script: &str, max_attempts: u32) -> JobId {
-        let now = Moment::now();
-        let job = Job {
-            id: JobId::new(),
-            kind,
-            status: JobStatus::Queued,
-            database_id: None,
-            backup_id: None,
-            restore_id: None,
-            diff_id: None,
-            schedule_id: None,
-            priority: 0,
-            limits: Default::default(),
-            exclusive_key: None,
-            payload: json!({"do": script}),
-            attempt: 0,
-            max_attempts,
-            run_after: now,
-            cancel_requested: false,
-            progress: None,
-            error: None,
-            dead: false,
-            report: None,
-            created_at: now,
-            started_at: None,
-            finished_at: None,
-        };
+        self.queue_job(new_job(kind, script, max_attempts)).await
+    }
+
+    async fn queue_job(&self, job: Job) -> JobId {
         db::jobs::enqueue(&self.ctx().db, HOME, &job).await.unwrap();
         self.ctx().queued.notify_one();
         job.id
@@ -197,12 +183,42 @@ impl Bench {
     }
 }
 
+fn new_job(kind: JobKind, script: &str, max_attempts: u32) -> Job {
+    let now = Moment::now();
+    Job {
+        id: JobId::new(),
+        kind,
+        status: JobStatus::Queued,
+        database_id: None,
+        backup_id: None,
+        restore_id: None,
+        diff_id: None,
+        schedule_id: None,
+        priority: 0,
+        limits: Default::default(),
+        exclusive_key: None,
+        payload: json!({"do": script}),
+        attempt: 0,
+        max_attempts,
+        run_after: now,
+        cancel_requested: false,
+        progress: None,
+        error: None,
+        dead: false,
+        report: None,
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+    }
+}
+
 fn quick() -> Timing {
     Timing {
         lease: Duration::from_secs(10),
         heartbeat: Duration::from_millis(50),
         sweep: Duration::from_millis(50),
         poll: Duration::from_millis(50),
+        idle: Duration::from_millis(200),
         progress: Duration::from_millis(10),
         stall: Duration::from_secs(60),
         grace: Duration::from_millis(100),
@@ -395,11 +411,51 @@ async fn a_shutdown_interrupts_work_after_the_grace_and_the_next_start_goes_on()
     let unclaimed = bench.queue(JobKind::Verify, "succeed", 1).await;
     assert_eq!(bench.job(unclaimed).await.status, JobStatus::Queued, "nobody claims after a shutdown");
 
+    assert_eq!(job.attempt, 0, "a shutdown uses up no attempt");
     let jobs = bench.start(quick()).await;
     bench.wait(unclaimed, JobStatus::Completed).await;
-    assert_eq!(bench.wait(id, JobStatus::Running).await.attempt, 2);
+    assert_eq!(bench.wait(id, JobStatus::Running).await.attempt, 1);
     jobs.shutdown().await;
-    assert_eq!(bench.job(id).await.status, JobStatus::Interrupted);
+    assert_eq!(bench.job(id).await.status, JobStatus::Queued);
+    assert_eq!(bench.log(id).await.last().unwrap().1, "attempt 1 of 2 was ended by a shutdown, and does not count");
+}
+
+#[tokio::test]
+async fn the_limits_of_the_job_itself_go_before_the_configured_ones() {
+    let bench = Bench::new().await;
+    let jobs = bench.start(quick()).await;
+    let with = |script: &str, limits: JobLimits| Job { limits, ..new_job(JobKind::Backup, script, 1) };
+    let slow = bench.queue_job(with("wait for cancel", JobLimits { timeout_seconds: Some(1), ..JobLimits::default() })).await;
+    let quiet = bench.queue_job(with("wait for cancel", JobLimits { stall_timeout_seconds: Some(1), ..JobLimits::default() })).await;
+    let [slow, quiet] =
+        [bench.wait(slow, JobStatus::Failed).await, bench.wait(quiet, JobStatus::Failed).await].map(|job| job.error.unwrap());
+    assert!(slow.contains("longer than its time limit of 1 second") && slow.contains("raise the schedule's timeout"), "{slow}");
+    assert!(quiet.contains("no progress for 1 second") && quiet.contains("the schedule's stall timeout"), "{quiet}");
+
+    let limits = JobLimits { retry_base_seconds: Some(600), ..JobLimits::default() };
+    let patient = bench.queue_job(Job { limits, ..new_job(JobKind::Backup, "always time out", 2) }).await;
+    let begun = Instant::now();
+    let waits = loop {
+        let job = bench.job(patient).await;
+        if job.attempt == 1 && job.status == JobStatus::Queued {
+            break job;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{job:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(waits.run_after.since(Moment::now()) > 590_000, "its own wait: {waits:?}");
+    jobs.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stopped_restore_waits_for_a_person() {
+    let bench = Bench::new().await;
+    let jobs = bench.start(quick()).await;
+    let id = bench.queue(JobKind::Restore, "wait for cancel", 1).await;
+    bench.wait_begun(id).await;
+    jobs.shutdown().await;
+    let job = bench.job(id).await;
+    assert_eq!((job.status, job.dead), (JobStatus::Interrupted, true));
 }
 
 #[tokio::test]
