@@ -148,3 +148,10 @@ CREATE TABLE alerts (
 CREATE INDEX execution_logs_by_time ON execution_logs (at);
 CREATE INDEX backups_by_organization_status ON backups (organization_id, status, created_at);
 CREATE INDEX restores_by_status ON restores (status);
+
+-- Long histories stay fast: the newest of each database, sums over stores, what grows old, and what points at a deleted row.
+CREATE INDEX backups_by_database_status ON backups (database_id, status, created_at);
+CREATE INDEX artifacts_by_store ON artifacts (store_id, stored_size);
+CREATE INDEX deliveries_by_time ON deliveries (created_at);
+CREATE INDEX restores_by_backup ON restores (backup_id);
+CREATE INDEX restores_by_safety ON restores (safety_backup_id);

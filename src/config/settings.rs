@@ -39,6 +39,7 @@ const SETTINGS: &[Setting] = &[
     setting("BACKUP_STORAGE_PATH", "./data/backups", "Folder of the local store"),
     setting("MYSQL_BIN_DIRS", "", "Folders with MySQL and MariaDB client programs, `:`-separated, searched before the usual places"),
     setting("PG_BIN_DIRS", "", "Folders with PostgreSQL client programs, `:`-separated, searched before the usual places"),
+    setting("HOOKS_DIR", "", "Folder with the programs that schedules may run before and after backups; without it commands are refused"),
     setting("MAX_CONCURRENT_BACKUPS", "3", "Backups that run at the same time, 1 to 64"),
     setting("MIN_WORKERS", "1", "Workers that always look at the queue, 1 to 65"),
     setting(

@@ -1,5 +1,7 @@
 //! Backups and what they produced. A row that says `completed` is never turned into anything else.
 
+use std::collections::HashMap;
+
 use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        backup::{Backup, BackupStatus, VerifyState},
+        backup::{Backup, BackupBrief, BackupStatus, VerifyState},
         filter::BackupFilter,
         ids::{BackupId, DatabaseId, OrganizationId, StoreId},
         page::{Page, PageRequest},
@@ -213,17 +215,70 @@ pub struct Protection {
 /// Counts databases by their newest good backup (see [`last_good`]); `since` is the age that counts as recent.
 pub async fn protection(db: &Db, organization: OrganizationId, since: Moment) -> Result<Protection> {
     db.read("counting protected databases", move |db| {
-        let sql = "WITH good AS (SELECT d.id, MAX(b.created_at) AS newest FROM databases d JOIN projects p ON p.id = d.project_id
-                       LEFT JOIN backups b ON b.database_id = d.id AND b.status = 'completed' AND b.verify_state <> 'corrupt'
-                           AND NOT b.partial WHERE p.organization_id = ?1 GROUP BY d.id)
+        let sql = "WITH good AS (SELECT (SELECT b.created_at FROM backups b WHERE b.database_id = d.id AND b.status = 'completed'
+                           AND b.verify_state <> 'corrupt' AND NOT b.partial ORDER BY b.created_at DESC LIMIT 1) AS newest
+                       FROM databases d JOIN projects p ON p.id = d.project_id WHERE p.organization_id = ?1)
                    SELECT (SELECT COUNT(*) FROM good WHERE newest >= ?2) AS recent,
                        (SELECT COUNT(*) FROM good WHERE newest IS NULL) AS never,
-                       (SELECT COALESCE(SUM(a.stored_size), 0) FROM artifacts a JOIN backups b ON b.id = a.backup_id WHERE b.organization_id = ?1) AS stored";
+                       (SELECT COALESCE(SUM(stored_size), 0) FROM artifacts
+                        WHERE store_id IN (SELECT id FROM stores WHERE organization_id = ?1)) AS stored";
         let read = |row: &Row<'_>| {
             Ok(Protection { recent: row::count(row, "recent")?, never: row::count(row, "never")?, stored_bytes: row::count(row, "stored")? })
         };
         let found = query::first(db, sql, &[text(organization), since.0.into()], read)?;
         found.ok_or_else(|| Error::internal("a count without a row").into())
+    })
+    .await
+}
+
+/// The newest backup of each of these databases, whatever became of it, and the newest good one.
+pub async fn newest_of(db: &Db, databases: &[DatabaseId]) -> Result<Newest> {
+    let ids: Vec<_> = databases.iter().map(text).collect();
+    db.read("reading the newest backups", move |db| {
+        if ids.is_empty() {
+            return Ok(Newest::default());
+        }
+        let places = vec!["?"; ids.len()].join(", ");
+        let of = |condition: &str| {
+            let sql = format!(
+                "SELECT b.id, b.database_id, b.status, b.created_at, b.finished_at, b.error,
+                     (SELECT COALESCE(SUM(a.stored_size), 0) FROM artifacts a WHERE a.backup_id = b.id) AS stored_size
+                 FROM backups b WHERE b.id IN (
+                     SELECT (SELECT n.id FROM backups n WHERE n.database_id = d.id{condition} ORDER BY n.created_at DESC, n.id DESC LIMIT 1)
+                     FROM databases d WHERE d.id IN ({places}))"
+            );
+            query::all(db, &sql, &ids, |row| Ok((row::parsed(row, "database_id")?, read_brief(row)?)))
+        };
+        let good = " AND n.status = 'completed' AND n.verify_state <> 'corrupt' AND NOT n.partial";
+        Ok(Newest { any: of("")?.into_iter().collect(), good: of(good)?.into_iter().collect() })
+    })
+    .await
+}
+
+/// See [`newest_of`].
+#[derive(Debug, Default)]
+pub struct Newest {
+    pub any: HashMap<DatabaseId, BackupBrief>,
+    pub good: HashMap<DatabaseId, BackupBrief>,
+}
+
+fn read_brief(row: &Row<'_>) -> Outcome<BackupBrief> {
+    Ok(BackupBrief {
+        id: row::parsed(row, "id")?,
+        status: row::parsed(row, "status")?,
+        created_at: row::moment(row, "created_at")?,
+        finished_at: row::moment_if_set(row, "finished_at")?,
+        stored_size: row::count(row, "stored_size")?,
+        error: row::plain(row, "error")?,
+    })
+}
+
+/// The good backups whose verification is the longest ago, those that never had one first and of these the newest.
+pub async fn least_verified(db: &Db, organization: OrganizationId, limit: u32) -> Result<Vec<BackupId>> {
+    db.read("choosing backups to verify", move |db| {
+        let sql = "SELECT id FROM backups WHERE organization_id = ?1 AND status = 'completed' AND verify_state <> 'corrupt'
+                   ORDER BY COALESCE(verified_at, 0), created_at DESC LIMIT ?2";
+        query::all(db, sql, &[text(organization), i64::from(limit).into()], |row| row::parsed(row, "id"))
     })
     .await
 }

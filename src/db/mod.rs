@@ -31,6 +31,7 @@ pub mod open;
 mod query;
 pub mod restores;
 pub mod retention_policies;
+pub mod rotation;
 mod row;
 pub mod schedule_runs;
 pub mod schedules;
@@ -45,6 +46,14 @@ pub struct Db {
     path: PathBuf,
     readers: Pool,
     writer: Pool,
+}
+
+/// The catalogue's file, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// Left by deleted rows: new ones go there first, and compacting gives it back to the disk.
+    pub unused: u64,
 }
 
 impl Db {
@@ -76,6 +85,17 @@ impl Db {
         }
         Err(Error::new(Kind::Database, format!("the catalogue {} is damaged: {}", self.path.display(), findings.join("; ")))
             .hint("restore one of its own backups in the same folder, or run `dbsnap rebuild` with a new DATABASE_PATH"))
+    }
+
+    /// How large the file is, and how much of it is unused, bytes.
+    pub async fn space(&self) -> Result<Space> {
+        self.read("measuring the catalogue", |db| {
+            let pragma = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+            let page = pragma("PRAGMA page_size")?;
+            let bytes = |pages: i64| u64::try_from(pages.saturating_mul(page)).unwrap_or(0);
+            Ok(Space { total: bytes(pragma("PRAGMA page_count")?), unused: bytes(pragma("PRAGMA freelist_count")?) })
+        })
+        .await
     }
 
     /// Compacts the file; writers wait meanwhile.

@@ -16,6 +16,11 @@ impl Conditions {
         Self { sql: condition.to_owned(), values: vec![value.into()] }
     }
 
+    /// The conditions as text, and their values in its order.
+    pub(super) fn into_parts(self) -> (String, Vec<Value>) {
+        (self.sql, self.values)
+    }
+
     /// Adds a condition with one `?` when there is a value for it.
     pub(super) fn and<T: Into<Value>>(mut self, condition: &str, value: Option<T>) -> Self {
         if let Some(value) = value {
@@ -37,9 +42,9 @@ impl Conditions {
         map: impl Fn(&Row<'_>) -> Outcome<T>,
     ) -> Outcome<Page<T>> {
         let Self { sql, mut values } = self;
-        let total: i64 = db
-            .prepare_cached(&format!("SELECT COUNT(*) FROM {from} WHERE {sql}"))?
-            .query_row(params_from_iter(&values), |row| row.get(0))?;
+        let count = format!("SELECT COUNT(*) FROM {from} WHERE {sql}");
+        told(&count);
+        let total: i64 = db.prepare_cached(&count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
         values.push(i64::from(request.limit()).into());
         values.push(i64::try_from(request.offset()).unwrap_or(i64::MAX).into());
         let query = format!("SELECT {columns} FROM {from} WHERE {sql} ORDER BY {order} LIMIT ? OFFSET ?");
@@ -50,6 +55,7 @@ impl Conditions {
 
 /// Every row of a query.
 pub(super) fn all<T>(db: &Connection, sql: &str, values: &[Value], map: impl Fn(&Row<'_>) -> Outcome<T>) -> Outcome<Vec<T>> {
+    told(sql);
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut items = Vec::new();
@@ -61,9 +67,15 @@ pub(super) fn all<T>(db: &Connection, sql: &str, values: &[Value], map: impl Fn(
 
 /// The first row of a query, if it has one.
 pub(super) fn first<T>(db: &Connection, sql: &str, values: &[Value], map: impl Fn(&Row<'_>) -> Outcome<T>) -> Outcome<Option<T>> {
+    told(sql);
     let mut statement = db.prepare_cached(sql)?;
     let found = statement.query_row(params_from_iter(values), |row| Ok(map(row))).optional()?;
     found.transpose()
+}
+
+/// Each query is told to the log (LOG_LEVEL `dbsnap::sql=trace`), without its values.
+fn told(sql: &str) {
+    tracing::trace!(target: "dbsnap::sql", sql);
 }
 
 /// Text as a value of a condition.

@@ -200,3 +200,16 @@ impl Backup {
         self.artifacts.iter().find(|artifact| artifact.kind == kind)
     }
 }
+
+/// A backup in one line.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupBrief {
+    pub id: BackupId,
+    pub status: BackupStatus,
+    pub created_at: Moment,
+    pub finished_at: Option<Moment>,
+    /// Bytes in the store.
+    pub stored_size: u64,
+    pub error: Option<String>,
+}

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::{
     backup::{BackupStatus, BackupType},
     diff::DiffStatus,
-    ids::{BackupId, DatabaseId},
-    job::{JobKind, JobStatus},
+    ids::{BackupId, DatabaseId, JobId},
+    job::{JobKind, JobStatus, LogLevel},
     restore::RestoreStatus,
     time::Moment,
 };
@@ -88,6 +88,31 @@ pub struct JobFilter {
     pub database_id: Option<DatabaseId>,
     /// `true`: only dead letters, which are out of attempts and were neither retried nor dropped since.
     pub dead: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub struct LogFilter {
+    /// This level and those above it.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub level: Option<LogLevel>,
+    /// Part of the line.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub q: Option<String>,
+    /// Of jobs of this kind.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub kind: Option<JobKind>,
+    #[serde(deserialize_with = "blank_is_none")]
+    pub job_id: Option<JobId>,
+    /// Said at this moment (RFC 3339) or on this day (`2026-01-31`, UTC) or later.
+    #[serde(rename = "startDate", deserialize_with = "from_moment_or_day")]
+    #[param(value_type = Option<String>)]
+    pub start: Option<Moment>,
+    /// Said before or at this moment (RFC 3339), or on this day (`2026-01-31`, UTC) or earlier.
+    #[serde(rename = "endDate", deserialize_with = "to_moment_or_day")]
+    #[param(value_type = Option<String>)]
+    pub end: Option<Moment>,
 }
 
 /// A form sends an unused filter as `name=`, which means the same as leaving it out.

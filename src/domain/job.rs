@@ -120,3 +120,12 @@ pub struct LogLine {
     pub level: LogLevel,
     pub message: String,
 }
+
+/// A line of the log of any job, as a search finds it.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct FoundLine {
+    /// Of its job.
+    pub kind: JobKind,
+    #[serde(flatten)]
+    pub line: LogLine,
+}

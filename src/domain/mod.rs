@@ -15,6 +15,7 @@ pub mod filter;
 pub mod forbidden;
 pub mod ids;
 pub mod job;
+pub mod maintenance;
 pub mod manifest;
 pub mod naming;
 pub mod notice;

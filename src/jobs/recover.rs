@@ -14,7 +14,10 @@ use crate::{
         time::Moment,
     },
     error::Result,
-    services::queue::{self, Lease, NewLine},
+    services::{
+        maintenance,
+        queue::{self, Lease, NewLine},
+    },
 };
 
 /// Concludes what the previous process left running. The data directory's lock says that it is gone.
@@ -67,7 +70,7 @@ pub(super) async fn follow_up(pool: &Pool, organization: OrganizationId, job: &J
     }
 }
 
-/// Keeps a copy of the catalogue for each day and removes old uploads, every hour. What fails is tried an hour later.
+/// Keeps a copy of the catalogue for each day, removes old uploads and queues the day's maintenance: looks every hour. What fails is tried an hour later.
 pub(super) async fn upkeep(pool: Arc<Pool>) {
     let mut ticks = interval(Duration::from_secs(3600));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,6 +86,9 @@ pub(super) async fn upkeep(pool: Arc<Pool>) {
         }
         if let Err(error) = queue::expire_uploads(&pool.ctx).await {
             tracing::warn!(%error, "old uploads could not be removed");
+        }
+        if let Err(error) = maintenance::daily(&pool.ctx).await {
+            tracing::warn!(%error, "the day's maintenance could not be queued");
         }
     }
 }

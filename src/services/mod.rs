@@ -38,6 +38,7 @@ pub mod hooks;
 pub mod jobs;
 pub mod keys;
 mod learned;
+pub mod logs;
 pub mod maintenance;
 pub mod manifests;
 pub mod metrics;

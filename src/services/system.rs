@@ -1,11 +1,9 @@
 //! The product itself: its state, its settings, its upkeep.
 
-use std::sync::Arc;
+use serde::Serialize;
+use serde_json::Value;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use super::{Ctx, accounts, audit, restore, stores};
+use super::{Ctx, audit, stores};
 use crate::{
     config::AuthMode,
     db,
@@ -27,11 +25,33 @@ use crate::{
 /// Settings that can be changed while it runs. The environment decides the rest.
 pub const SETTINGS: &[Field] = &[
     Field::new("compression", "Compression of new databases", FieldKind::Text)
+        .section("Backup defaults")
         .default("zstd:1")
         .help("zstd:1 to zstd:19, gzip:0 to gzip:9, or none. zstd:1 is the fastest and on dumps about as small as higher levels."),
     Field::new("encrypt", "Encrypt backups of new databases", FieldKind::Bool)
+        .section("Backup defaults")
         .default("true")
         .help("With AES-256-GCM, under the key from ENCRYPTION_KEY."),
+    Field::new("historyRetentionDays", "Keep the history for, days", FieldKind::Integer { min: 0, max: 36_500 })
+        .section("History")
+        .default("90")
+        .help("Jobs that are over, runs of schedules, notices and their deliveries, and backups that did not succeed. 0 keeps them for ever. Good backups are not history: retention policies decide about them."),
+    Field::new("logRetentionDays", "Keep the logs of jobs for, days", FieldKind::Integer { min: 0, max: 36_500 })
+        .section("History")
+        .default("30")
+        .help("Logs go with their job at the latest. A job that is out of attempts keeps its log until it goes itself. 0 keeps them as long as the jobs."),
+    Field::new("auditRetentionDays", "Keep the audit trail for, days", FieldKind::Integer { min: 0, max: 36_500 })
+        .section("History")
+        .default("730")
+        .help("0 keeps it for ever."),
+    Field::new("maintenanceHour", "Hour of the daily maintenance", FieldKind::Integer { min: 0, max: 23 })
+        .section("Maintenance")
+        .default("3")
+        .help("0 to 23, in the time zone of TZ. Old history is removed then, and the catalogue is checked; when much of its file is unused and nothing else runs, it is compacted too."),
+    Field::new("verifyBackups", "Backups to verify each day", FieldKind::Integer { min: 0, max: 100 })
+        .section("Maintenance")
+        .default("1")
+        .help("Those whose verification is the longest ago. Each is read whole from its store. 0 verifies none by itself."),
 ];
 
 /// The state of the product.
@@ -73,17 +93,6 @@ pub struct Stats {
     /// Bytes in all stores.
     pub stored_bytes: u64,
     pub running: u64,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, PartialEq, Eq, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MaintenanceTask {
-    /// Remove expired uploads and sessions, and what interrupted writes left.
-    Cleanup,
-    /// Compact the catalogue.
-    Vacuum,
-    /// Check the catalogue's integrity.
-    Verify,
 }
 
 pub async fn status(ctx: &Ctx, actor: &Actor) -> Result<SystemStatus> {
@@ -163,29 +172,6 @@ pub async fn ready(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// Upkeep on demand. Returns what was done, for people.
-pub async fn maintenance(ctx: &Arc<Ctx>, actor: &Actor, task: MaintenanceTask) -> Result<String> {
-    actor.require(Permission::Settings)?;
-    let done = match task {
-        MaintenanceTask::Cleanup => {
-            restore::upload::expire(ctx).await?;
-            accounts::forget_ended_sessions(ctx).await?;
-            stores::sweep(ctx).await?;
-            "expired uploads, ended sessions and what interrupted writes left were removed".to_owned()
-        }
-        MaintenanceTask::Vacuum => {
-            ctx.db.vacuum().await?;
-            "the catalogue was compacted".to_owned()
-        }
-        MaintenanceTask::Verify => {
-            ctx.db.check_integrity().await?;
-            "the catalogue is intact".to_owned()
-        }
-    };
-    audit::record(ctx, actor, "maintenance", "system", json!({ "task": task, "done": done })).await?;
-    Ok(done)
-}
-
 /// The id of this installation, made at the first start.
 pub async fn instance_id(database: &db::Db) -> Result<String> {
     if let Some(id) = db::settings::get(database, "instance_id").await? {
@@ -198,9 +184,10 @@ pub async fn instance_id(database: &db::Db) -> Result<String> {
 
 pub(super) async fn settings(ctx: &Ctx) -> Result<Settings> {
     let mut settings = Settings::new();
+    let stored = db::settings::all(&ctx.db).await?;
     for field in SETTINGS {
-        if let Some(text) = db::settings::get(&ctx.db, &setting_key(field.name)).await? {
-            let value = serde_json::from_str(&text).context(Kind::Database, || format!("reading the setting {}", field.name))?;
+        if let Some(text) = stored.get(&setting_key(field.name)) {
+            let value = serde_json::from_str(text).context(Kind::Database, || format!("reading the setting {}", field.name))?;
             settings.insert(field.name.to_owned(), value);
         }
     }

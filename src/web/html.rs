@@ -49,6 +49,7 @@ const NAVIGATION: &[(&str, &str, &str, &str)] = &[
     ("", "Compare", "/compare", "compare"),
     ("", "Restores", "/restores", "restore"),
     ("Operate", "Jobs", "/jobs", "jobs"),
+    ("", "Logs", "/logs", "logs"),
     ("", "Audit", "/audit", "audit"),
     ("", "Settings", "/settings", "settings"),
 ];
@@ -69,7 +70,7 @@ const NOTICES: &[(&str, &str)] = &[
     ("password", "The password was changed. Every other session was signed out."),
     ("session", "That session was signed out."),
     ("key-removed", "The API key was removed; it stops working at once."),
-    ("maintained", "Done."),
+    ("maintained", "Queued: its report appears under Maintenance when it is done."),
 ];
 
 impl Layout {

@@ -23,6 +23,7 @@ pub mod filters;
 pub mod forms;
 pub mod html;
 pub mod jobs;
+pub mod logs;
 pub mod middleware;
 mod notifiers;
 pub mod pager;

@@ -24,7 +24,7 @@ use utoipa_axum::{
 
 use super::{
     account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
-    exports, jobs, middleware, restores, stores, system,
+    exports, jobs, logs, middleware, restores, stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -96,6 +96,8 @@ fn api() -> Routes {
         .routes(routes!(jobs::logs::api))
         .routes(routes!(jobs::cancel::api))
         .routes(routes!(jobs::retry::api))
+        .routes(routes!(logs::list::api))
+        .routes(routes!(logs::export::api))
         // stores
         .routes(routes!(stores::list::api))
         .routes(routes!(stores::show::api))
@@ -166,6 +168,7 @@ fn pages() -> Table {
         ("/jobs/{id}/live", vec![(Method::GET, get(jobs::live::stream))]),
         ("/jobs/{id}/cancel", vec![(Method::POST, post(jobs::cancel::submit))]),
         ("/jobs/{id}/retry", vec![(Method::POST, post(jobs::retry::submit))]),
+        ("/logs", vec![(Method::GET, get(logs::list::page))]),
         ("/audit", vec![(Method::GET, get(audit::list::page))]),
         ("/settings", vec![(Method::GET, get(system::settings::page)), (Method::POST, post(system::settings::submit))]),
         ("/settings/maintenance", vec![(Method::POST, post(system::maintenance::submit))]),

@@ -9,11 +9,11 @@ use super::{Ctx, audit, learned, secrets};
 use crate::{
     db,
     domain::{
-        backup::{Backup, BackupOptions, BackupStatus},
+        backup::{BackupBrief, BackupOptions},
         database::{Database, Settings},
         fields::validate,
         filter::DatabaseFilter,
-        ids::{BackupId, DatabaseId, OrganizationId, ProjectId, StoreId},
+        ids::{DatabaseId, OrganizationId, ProjectId, StoreId},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
         run::Run,
@@ -55,32 +55,6 @@ pub struct DatabaseInput {
     pub backup_options: Option<BackupOptions>,
 }
 
-/// A backup in one line.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BackupBrief {
-    pub id: BackupId,
-    pub status: BackupStatus,
-    pub created_at: Moment,
-    pub finished_at: Option<Moment>,
-    /// Bytes in the store.
-    pub stored_size: u64,
-    pub error: Option<String>,
-}
-
-impl From<&Backup> for BackupBrief {
-    fn from(backup: &Backup) -> Self {
-        Self {
-            id: backup.id,
-            status: backup.status,
-            created_at: backup.created_at,
-            finished_at: backup.finished_at,
-            stored_size: backup.stored_size(),
-            error: backup.error.clone(),
-        }
-    }
-}
-
 /// A database as it may be shown: without secrets.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -106,16 +80,15 @@ pub struct DatabaseView {
 pub async fn list(ctx: &Ctx, actor: &Actor, filter: &DatabaseFilter, page: PageRequest) -> Result<Page<DatabaseView>> {
     actor.require(Permission::View)?;
     let found = db::databases::list(&ctx.db, actor.organization_id, filter, page).await?;
-    let mut items = Vec::with_capacity(found.items.len());
-    for database in found.items {
-        items.push(view(ctx, actor.organization_id, database).await?);
-    }
-    Ok(Page { items, page: found.page, limit: found.limit, total: found.total })
+    let ids: Vec<_> = found.items.iter().map(|database| database.id).collect();
+    let mut newest = db::backups::newest_of(&ctx.db, &ids).await?;
+    let items: Result<_> = found.items.into_iter().map(|database| shown(database, &mut newest)).collect();
+    Ok(Page { items: items?, page: found.page, limit: found.limit, total: found.total })
 }
 
 pub async fn get(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<DatabaseView> {
     actor.require(Permission::View)?;
-    view(ctx, actor.organization_id, db::databases::get(&ctx.db, actor.organization_id, id).await?).await
+    view(ctx, db::databases::get(&ctx.db, actor.organization_id, id).await?).await
 }
 
 /// Adds a database. Errors with every field that is not valid, and with `CONFLICT` when the name is taken.
@@ -137,7 +110,7 @@ pub async fn create(ctx: &Ctx, actor: &Actor, input: DatabaseInput) -> Result<Da
     };
     db::databases::insert(&ctx.db, &database).await?;
     audit::record(ctx, actor, "database.create", id, json!({ "name": database.name, "engine": database.engine })).await?;
-    view(ctx, actor.organization_id, database).await
+    view(ctx, database).await
 }
 
 /// Changes a database. Its backups stay.
@@ -155,7 +128,7 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInp
     };
     db::databases::update(&ctx.db, &database).await?;
     audit::record(ctx, actor, "database.update", id, json!({ "name": database.name })).await?;
-    view(ctx, actor.organization_id, database).await
+    view(ctx, database).await
 }
 
 /// Removes a database from the configuration. Its backups stay in the catalogue and in their stores.
@@ -317,10 +290,15 @@ pub(super) async fn keep_learned(ctx: &Ctx, organization: OrganizationId, id: Da
     learned::keep(ctx, &Actor { organization_id: organization, ..Actor::system() }, id, used, run).await;
 }
 
-async fn view(ctx: &Ctx, organization: OrganizationId, database: Database) -> Result<DatabaseView> {
+async fn view(ctx: &Ctx, database: Database) -> Result<DatabaseView> {
+    let mut newest = db::backups::newest_of(&ctx.db, &[database.id]).await?;
+    shown(database, &mut newest)
+}
+
+/// A database as it may be shown, with its newest backups, which are taken out of `newest`.
+fn shown(database: Database, newest: &mut db::backups::Newest) -> Result<DatabaseView> {
     let engine = engines::find(&database.engine)?;
-    let last_backup = db::backups::last(&ctx.db, organization, database.id).await?.as_ref().map(BackupBrief::from);
-    let last_good = db::backups::last_good(&ctx.db, organization, database.id).await?.as_ref().map(BackupBrief::from);
+    let (last_backup, last_good) = (newest.any.remove(&database.id), newest.good.remove(&database.id));
     let (settings, secrets_set) = secrets::public(engine.info().connection, database.settings);
     Ok(DatabaseView {
         id: database.id,

@@ -20,7 +20,7 @@ use crate::{
         job::{Job, LogLevel, LogLine},
         permissions::Actor,
     },
-    error::Result,
+    error::{Kind, Result},
     services::{Ctx, jobs},
     web::{
         error::Failure,
@@ -67,7 +67,11 @@ impl LiveLog {
     /// Of `job`, as the page at `here` shows it; `over` when what the page is about has ended.
     pub async fn load(ctx: &Ctx, actor: &Actor, job: Option<JobId>, over: bool, here: String, level: Option<LogLevel>) -> Result<Self> {
         let (lines, running) = match job {
-            Some(id) if over => (jobs::logs(ctx, actor, id, level, 0).await?, None),
+            // Old jobs go before what they made.
+            Some(id) if over => match jobs::logs(ctx, actor, id, level, 0).await {
+                Err(error) if error.kind == Kind::NotFound => (Vec::new(), None),
+                lines => (lines?, None),
+            },
             // The lines first: one that is written in between comes with the stream.
             Some(id) => (jobs::logs(ctx, actor, id, level, 0).await?, Some(jobs::get(ctx, actor, id).await?)),
             None => (Vec::new(), None),

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, response::Redirect};
-use serde::{Deserialize, Serialize};
+use axum::{extract::State, http::StatusCode, response::Redirect};
+use serde::Deserialize;
 
 use crate::{
-    error::Error,
-    services::{
-        Ctx,
-        system::{self, MaintenanceTask},
-    },
+    domain::{job::Job, maintenance::MaintenanceTask},
+    services::{Ctx, maintenance},
     web::{
         envelope::{self, Envelope},
         error::Failure,
@@ -24,31 +21,20 @@ pub struct MaintenanceRequest {
     task: MaintenanceTask,
 }
 
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct MaintenanceResult {
-    /// What was done, for people.
-    done: String,
-}
-
-/// Runs a task: `cleanup` removes what has expired, `vacuum` compacts the catalogue, `verify` checks its integrity.
+/// Queues a task: `cleanup` removes what has expired and old history, `vacuum` compacts the catalogue, `verify` checks it and
+/// verifies backups. The job's `report` says what was done. A task that is queued or runs already is not queued again.
 #[utoipa::path(post, path = "/api/system/maintenance", tag = "system", request_body = MaintenanceRequest,
-    responses((status = 200, body = Envelope<MaintenanceResult>)))]
+    responses((status = 202, body = Envelope<Job>)))]
 pub async fn api(
     State(ctx): State<Arc<Ctx>>,
     user: User,
     Body(request): Body<MaintenanceRequest>,
-) -> Result<Envelope<MaintenanceResult>, Failure> {
-    Ok(envelope::ok(MaintenanceResult { done: system::maintenance(&ctx, &user, request.task).await? }))
+) -> Result<(StatusCode, Envelope<Job>), Failure> {
+    Ok(envelope::accepted(maintenance::start(&ctx, &user, request.task).await?))
 }
 
 /// POST /settings/maintenance
 pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, form: Form) -> Result<Redirect, Failure> {
-    let task = match form.text("task") {
-        "cleanup" => MaintenanceTask::Cleanup,
-        "vacuum" => MaintenanceTask::Vacuum,
-        "verify" => MaintenanceTask::Verify,
-        other => return Err(Error::validation(format!("'{other}' is not a maintenance task")).into()),
-    };
-    system::maintenance(&ctx, &user, task).await?;
+    maintenance::start(&ctx, &user, maintenance::task(form.text("task"))?).await?;
     Ok(Redirect::to("/settings?notice=maintained"))
 }

@@ -10,10 +10,17 @@ use axum::{
 };
 
 use crate::{
-    domain::{database::Settings, fields::SettingsExt},
+    domain::{
+        database::Settings,
+        fields::{Field, SettingsExt},
+        filter::JobFilter,
+        job::{Job, JobKind},
+        maintenance::MaintenanceReport,
+        page::PageRequest,
+    },
     error::Error,
     services::{
-        Ctx, stores,
+        Ctx, jobs, maintenance, stores,
         stores::StoreView,
         system::{self, SystemStatus},
     },
@@ -24,6 +31,7 @@ use crate::{
         filters,
         forms::{self, FormField},
         html::{Layout, render},
+        state,
     },
 };
 
@@ -31,11 +39,28 @@ use crate::{
 #[template(path = "pages/system/settings.html")]
 struct Page {
     layout: Layout,
-    fields: Vec<FormField>,
+    groups: Vec<Group>,
     problem: Option<String>,
+    past: Vec<Past>,
     about: SystemStatus,
     stores: Vec<Place>,
 }
+
+/// Settings under one heading, saved together.
+struct Group {
+    title: &'static str,
+    fields: Vec<FormField>,
+}
+
+/// A maintenance job and what it did.
+struct Past {
+    job: Job,
+    task: &'static str,
+    words: Vec<String>,
+}
+
+/// How many of the last maintenance jobs are shown.
+const PAST: u32 = 6;
 
 /// A store's name and where it is.
 struct Place {
@@ -69,24 +94,57 @@ pub async fn page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout) -> Re
     draw(&ctx, &user, layout, &settings, None).await
 }
 
-/// POST /settings
+/// POST /settings: the fields of the group that the form names, or all of them.
 pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, form: Form) -> Result<Response, Failure> {
-    let changes = forms::read("", system::SETTINGS, &form);
+    let meant = |field: &&Field| !form.has("section") || field.section == form.text("section");
+    let fields: Vec<Field> = system::SETTINGS.iter().filter(meant).copied().collect();
+    let changes = forms::read("", &fields, &form);
     match system::settings_put(&ctx, &user, changes.clone()).await {
         Ok(_) => Ok(Redirect::to("/settings?notice=saved").into_response()),
         Err(error) if error.fields.is_empty() => Err(error.into()),
-        Err(error) => draw(&ctx, &user, layout, &changes, Some(&error)).await,
+        Err(error) => {
+            let mut settings = system::settings_get(&ctx, &user).await?;
+            settings.extend(changes);
+            draw(&ctx, &user, layout, &settings, Some(&error)).await
+        }
     }
 }
 
 async fn draw(ctx: &Ctx, user: &User, layout: Layout, settings: &Settings, error: Option<&Error>) -> Result<Response, Failure> {
     let problems = error.map_or(&[][..], |error| &error.fields);
+    let filter = JobFilter { kind: Some(JobKind::Maintenance), ..JobFilter::default() };
+    let past = jobs::list(ctx, user, &filter, PageRequest { page: 1, limit: PAST }).await?.items;
     let page = Page {
         layout: layout.titled("Settings"),
-        fields: forms::draw("", system::SETTINGS, settings, &[], problems),
+        groups: groups(forms::draw("", system::SETTINGS, settings, &[], problems)),
         problem: error.map(message),
+        past: past.into_iter().map(Past::from).collect(),
         about: system::status(ctx, user).await?,
         stores: stores::list(ctx, user).await?.into_iter().map(Place::from).collect(),
     };
     Ok((error.map_or(StatusCode::OK, status), render(ctx, &page)?).into_response())
+}
+
+/// The fields by their headings, in the order of the table.
+fn groups(fields: Vec<FormField>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for field in fields {
+        match groups.iter_mut().find(|group| group.title == field.section) {
+            Some(group) => group.fields.push(field),
+            None => groups.push(Group { title: field.section, fields: vec![field] }),
+        }
+    }
+    groups
+}
+
+impl From<Job> for Past {
+    fn from(job: Job) -> Self {
+        let words = maintenance::report_of(&job).map(|report: MaintenanceReport| report.words).unwrap_or_default();
+        let task = match job.payload["task"].as_str() {
+            Some("cleanup") => "Clean up",
+            Some("vacuum") => "Compact",
+            _ => "Check",
+        };
+        Self { job, task, words }
+    }
 }

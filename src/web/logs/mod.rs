@@ -1,0 +1,4 @@
+//! The logs of all jobs.
+
+pub mod export;
+pub mod list;
