@@ -108,7 +108,6 @@ impl Config {
             min_workers,
             max_workers,
             hooks_dir: reader.optional("HOOKS_DIR", path),
-            max_concurrent_backups: reader.value("MAX_CONCURRENT_BACKUPS", |text| parse::number(text, 1, 64)) as usize,
             max_backup_retention_days: reader.value("MAX_BACKUP_RETENTION_DAYS", |text| parse::number(text, 1, 36_500)) as u32,
             job_attempts: reader.value("JOB_ATTEMPTS", |text| parse::number(text, 1, 20)) as u32,
             retry_base_seconds: reader.value("RETRY_BASE_SECONDS", |text| parse::number(text, 0, 3600)),

@@ -223,7 +223,11 @@ pub async fn protection(db: &Db, organization: OrganizationId, since: Moment) ->
                        (SELECT COALESCE(SUM(stored_size), 0) FROM artifacts
                         WHERE store_id IN (SELECT id FROM stores WHERE organization_id = ?1)) AS stored";
         let read = |row: &Row<'_>| {
-            Ok(Protection { recent: row::count(row, "recent")?, never: row::count(row, "never")?, stored_bytes: row::count(row, "stored")? })
+            Ok(Protection {
+                recent: row::count(row, "recent")?,
+                never: row::count(row, "never")?,
+                stored_bytes: row::count(row, "stored")?,
+            })
         };
         let found = query::first(db, sql, &[text(organization), since.0.into()], read)?;
         found.ok_or_else(|| Error::internal("a count without a row").into())
