@@ -51,6 +51,7 @@ CREATE TABLE schedule_runs (
     UNIQUE (schedule_id, slot)
 );
 CREATE INDEX schedule_runs_by_status ON schedule_runs (status, not_before);
+CREATE INDEX schedule_runs_open ON schedule_runs (schedule_id, status, slot);
 CREATE INDEX schedule_runs_by_job ON schedule_runs (job_id);
 CREATE INDEX schedule_runs_by_time ON schedule_runs (created_at);
 

@@ -28,43 +28,45 @@ const COLUMNS: &str =
 /// Adds a backup with the artifacts it has: none when it is queued, all when it was found by its manifest.
 pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> Result<()> {
     let backup = backup.clone();
-    db.write("saving the backup", move |db| {
-        db.execute(
-            "INSERT INTO backups (organization_id, id, database_id, database_name, engine, type, status, store_id, job_id, pinned,
+    db.write("saving the backup", move |db| insert_row(db, organization, &backup)).await
+}
+
+/// [`insert`] as part of a larger change.
+pub(super) fn insert_row(db: &Transaction<'_>, organization: OrganizationId, backup: &Backup) -> Outcome<()> {
+    db.execute(
+        "INSERT INTO backups (organization_id, id, database_id, database_name, engine, type, status, store_id, job_id, pinned,
                  verify_state, verified_at, created_at, started_at, finished_at, moment, server_version, tool_version, manifest_key,
                  error, warnings, options, tables, partial, schedule_id)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
-            params![
-                organization.to_string(),
-                backup.id.to_string(),
-                backup.database_id.map(|id| id.to_string()),
-                backup.database_name,
-                backup.engine,
-                backup.kind.as_str(),
-                backup.status.as_str(),
-                backup.store_id.to_string(),
-                backup.job_id.map(|id| id.to_string()),
-                backup.pinned,
-                backup.verify_state.as_str(),
-                backup.verified_at.map(|at| at.0),
-                backup.created_at.0,
-                backup.started_at.map(|at| at.0),
-                backup.finished_at.map(|at| at.0),
-                backup.moment.map(|at| at.0),
-                backup.server_version,
-                backup.tool_version,
-                backup.manifest_key,
-                backup.error,
-                row::to_json(&backup.warnings)?,
-                row::to_json(&backup.options)?,
-                row::to_json(&backup.tables)?,
-                backup.partial,
-                backup.schedule_id.map(|id| id.to_string()),
-            ],
-        )?;
-        insert_artifacts(db, &backup)
-    })
-    .await
+        params![
+            organization.to_string(),
+            backup.id.to_string(),
+            backup.database_id.map(|id| id.to_string()),
+            backup.database_name,
+            backup.engine,
+            backup.kind.as_str(),
+            backup.status.as_str(),
+            backup.store_id.to_string(),
+            backup.job_id.map(|id| id.to_string()),
+            backup.pinned,
+            backup.verify_state.as_str(),
+            backup.verified_at.map(|at| at.0),
+            backup.created_at.0,
+            backup.started_at.map(|at| at.0),
+            backup.finished_at.map(|at| at.0),
+            backup.moment.map(|at| at.0),
+            backup.server_version,
+            backup.tool_version,
+            backup.manifest_key,
+            backup.error,
+            row::to_json(&backup.warnings)?,
+            row::to_json(&backup.options)?,
+            row::to_json(&backup.tables)?,
+            backup.partial,
+            backup.schedule_id.map(|id| id.to_string()),
+        ],
+    )?;
+    insert_artifacts(db, backup)
 }
 
 pub async fn get(db: &Db, organization: OrganizationId, id: BackupId) -> Result<Backup> {

@@ -1,7 +1,7 @@
 //! The queue. A worker holds a job by a lease: every write it makes names its token, and a worker whose lease was taken
 //! over writes nothing more (fencing). Each step is one atomic statement.
 
-use deadpool_sqlite::rusqlite::{Row, params};
+use deadpool_sqlite::rusqlite::{Row, Transaction, params};
 
 use super::{
     Db,
@@ -50,33 +50,35 @@ pub struct Heartbeat {
 
 pub async fn enqueue(db: &Db, organization: OrganizationId, job: &Job) -> Result<()> {
     let job = job.clone();
-    db.write("queueing the job", move |db| {
-        db.execute(
-            "INSERT INTO jobs (id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt,
+    db.write("queueing the job", move |db| insert_row(db, organization, &job)).await
+}
+
+/// [`enqueue`] as part of a larger change.
+pub(super) fn insert_row(db: &Transaction<'_>, organization: OrganizationId, job: &Job) -> Outcome<()> {
+    db.execute(
+        "INSERT INTO jobs (id, organization_id, kind, status, database_id, backup_id, restore_id, exclusive_key, payload, attempt,
                  max_attempts, run_after, cancel_requested, created_at, diff_id, schedule_id, priority, limits)
              VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, FALSE, ?12, ?13, ?14, ?15, ?16)",
-            params![
-                job.id.to_string(),
-                organization.to_string(),
-                job.kind.as_str(),
-                job.database_id.map(|id| id.to_string()),
-                job.backup_id.map(|id| id.to_string()),
-                job.restore_id.map(|id| id.to_string()),
-                job.exclusive_key,
-                row::to_json(&job.payload)?,
-                job.attempt,
-                job.max_attempts,
-                job.run_after.0,
-                job.created_at.0,
-                job.diff_id.map(|id| id.to_string()),
-                job.schedule_id.map(|id| id.to_string()),
-                job.priority,
-                row::to_json(&job.limits)?,
-            ],
-        )?;
-        Ok(())
-    })
-    .await
+        params![
+            job.id.to_string(),
+            organization.to_string(),
+            job.kind.as_str(),
+            job.database_id.map(|id| id.to_string()),
+            job.backup_id.map(|id| id.to_string()),
+            job.restore_id.map(|id| id.to_string()),
+            job.exclusive_key,
+            row::to_json(&job.payload)?,
+            job.attempt,
+            job.max_attempts,
+            job.run_after.0,
+            job.created_at.0,
+            job.diff_id.map(|id| id.to_string()),
+            job.schedule_id.map(|id| id.to_string()),
+            job.priority,
+            row::to_json(&job.limits)?,
+        ],
+    )?;
+    Ok(())
 }
 
 pub async fn get(db: &Db, organization: OrganizationId, id: JobId) -> Result<Job> {

@@ -115,6 +115,29 @@ pub struct LogFilter {
     pub end: Option<Moment>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub struct ScheduleFilter {
+    #[serde(deserialize_with = "blank_is_none")]
+    pub database_id: Option<DatabaseId>,
+    /// `true` for the enabled ones, `false` for the others.
+    #[serde(deserialize_with = "flag")]
+    pub enabled: Option<bool>,
+    /// Part of the name.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub q: Option<String>,
+}
+
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    match Option::<String>::deserialize(deserializer)?.as_deref() {
+        None | Some("") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => Err(de::Error::custom(format!("'{other}' is neither true nor false"))),
+    }
+}
+
 /// A form sends an unused filter as `name=`, which means the same as leaving it out.
 fn blank_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
