@@ -48,8 +48,11 @@ CREATE TABLE schedule_runs (
     backup_id TEXT,
     created_at BIGINT NOT NULL,
     finished_at BIGINT,
+    -- False from the moment a slot is missed until people were told.
+    told BOOLEAN NOT NULL,
     UNIQUE (schedule_id, slot)
 );
+CREATE INDEX schedule_runs_untold ON schedule_runs (told);
 CREATE INDEX schedule_runs_by_status ON schedule_runs (status, not_before);
 CREATE INDEX schedule_runs_open ON schedule_runs (schedule_id, status, slot);
 CREATE INDEX schedule_runs_by_job ON schedule_runs (job_id);

@@ -1,5 +1,7 @@
 //! What became of each slot of a schedule. One slot has one row: that is what makes it run at most once.
 
+use std::collections::HashMap;
+
 use deadpool_sqlite::rusqlite::{Row, Transaction, params, types::Value};
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         backup::Backup,
-        ids::{JobId, OrganizationId, RunId, ScheduleId},
+        ids::{BackupId, JobId, OrganizationId, RunId, ScheduleId},
         job::Job,
         page::{Page, PageRequest},
         schedule::{RunStatus, ScheduleRun},
@@ -47,7 +49,7 @@ pub async fn take(
     .await
 }
 
-/// Adds one row. False when the slot has one already.
+/// Adds one row, for a slot that no clock but something else has brought about. False when the slot has one already.
 pub async fn insert(db: &Db, run: &ScheduleRun) -> Result<bool> {
     let run = run.clone();
     db.write("saving a run", move |db| insert_row(db, &run)).await
@@ -55,8 +57,9 @@ pub async fn insert(db: &Db, run: &ScheduleRun) -> Result<bool> {
 
 fn insert_row(db: &Transaction<'_>, run: &ScheduleRun) -> Outcome<bool> {
     let inserted = db.execute(
-        "INSERT INTO schedule_runs (id, schedule_id, slot, status, reason, slots, not_before, job_id, backup_id, created_at, finished_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (schedule_id, slot) DO NOTHING",
+        "INSERT INTO schedule_runs (id, schedule_id, slot, status, reason, slots, not_before, job_id, backup_id, created_at, finished_at,
+             told)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (schedule_id, slot) DO NOTHING",
         params![
             run.id.to_string(),
             run.schedule_id.to_string(),
@@ -69,19 +72,21 @@ fn insert_row(db: &Transaction<'_>, run: &ScheduleRun) -> Outcome<bool> {
             run.backup_id.map(|id| id.to_string()),
             run.created_at.0,
             run.finished_at.map(|at| at.0),
+            run.status != RunStatus::Missed,
         ],
     )?;
     Ok(inserted > 0)
 }
 
-/// Queues the backup of a waiting run: its row, its job and what the run says, all or nothing. False when the run does not
-/// wait any more.
-pub async fn start(db: &Db, organization: OrganizationId, run: RunId, backup: &Backup, job: &Job) -> Result<bool> {
-    let (backup, job) = (backup.clone(), job.clone());
+/// Queues the backup of a run that waits or is new: its row, its job and what the run says, all or nothing. False when the
+/// run does not wait any more, or when another one has its slot.
+pub async fn start(db: &Db, organization: OrganizationId, run: &ScheduleRun, backup: &Backup, job: &Job) -> Result<bool> {
+    let (run, backup, job) = (run.clone(), backup.clone(), job.clone());
     db.write("starting a run", move |db| {
+        insert_row(db, &run)?;
         let sql =
             "UPDATE schedule_runs SET status = 'queued', reason = NULL, job_id = ?2, backup_id = ?3 WHERE id = ?1 AND status = 'waiting'";
-        if db.execute(sql, params![run.to_string(), job.id.to_string(), backup.id.to_string()])? == 0 {
+        if db.execute(sql, params![run.id.to_string(), job.id.to_string(), backup.id.to_string()])? == 0 {
             return Ok(false);
         }
         backups::insert_row(db, organization, &backup)?;
@@ -106,14 +111,15 @@ pub async fn postpone(db: &Db, run: RunId, not_before: Moment, reason: &str) -> 
 pub async fn finish(db: &Db, run: RunId, status: RunStatus, reason: Option<&str>, at: Moment) -> Result<bool> {
     let reason = reason.map(str::to_owned);
     db.write("ending a run", move |db| {
-        let sql = "UPDATE schedule_runs SET status = ?2, reason = ?3, finished_at = ?4 WHERE id = ?1 AND status IN ('waiting', 'queued')";
+        let sql = "UPDATE schedule_runs SET status = ?2, reason = ?3, finished_at = ?4, told = (?2 <> 'missed')
+                   WHERE id = ?1 AND status IN ('waiting', 'queued')";
         Ok(db.execute(sql, params![run.to_string(), status.as_str(), reason, at.0])? > 0)
     })
     .await
 }
 
 /// Follows the job of a run: a retry has made another backup.
-pub async fn set_backup(db: &Db, run: RunId, backup: crate::domain::ids::BackupId) -> Result<()> {
+pub async fn set_backup(db: &Db, run: RunId, backup: BackupId) -> Result<()> {
     db.write("recording the run's backup", move |db| {
         db.execute("UPDATE schedule_runs SET backup_id = ?2 WHERE id = ?1", params![run.to_string(), backup.to_string()])?;
         Ok(())
@@ -123,14 +129,45 @@ pub async fn set_backup(db: &Db, run: RunId, backup: crate::domain::ids::BackupI
 
 /// Waiting runs that are to be looked at now, in the order of their slots.
 pub async fn due(db: &Db, now: Moment) -> Result<Vec<(OrganizationId, ScheduleRun)>> {
-    db.read("listing waiting runs", move |db| {
+    with_organization(db, "run.status = 'waiting' AND run.not_before <= ?1", vec![now.0.into()]).await
+}
+
+/// Missed slots that people were not told of yet, in the order of their slots.
+pub async fn untold(db: &Db) -> Result<Vec<(OrganizationId, ScheduleRun)>> {
+    with_organization(db, "NOT run.told", Vec::new()).await
+}
+
+/// People were told of a missed slot.
+pub async fn mark_told(db: &Db, run: RunId) -> Result<()> {
+    db.write("recording that a missed run was told", move |db| {
+        db.execute("UPDATE schedule_runs SET told = TRUE WHERE id = ?1", params![run.to_string()])?;
+        Ok(())
+    })
+    .await
+}
+
+async fn with_organization(db: &Db, condition: &'static str, values: Vec<Value>) -> Result<Vec<(OrganizationId, ScheduleRun)>> {
+    db.read("listing runs", move |db| {
         let columns = COLUMNS.split(", ").map(|column| format!("run.{column} AS {column}")).collect::<Vec<_>>().join(", ");
         let sql = format!(
             "SELECT schedule.organization_id AS organization_id, {columns} FROM schedule_runs AS run
-             JOIN schedules AS schedule ON schedule.id = run.schedule_id
-             WHERE run.status = 'waiting' AND run.not_before <= ?1 ORDER BY run.slot, run.id"
+             JOIN schedules AS schedule ON schedule.id = run.schedule_id WHERE {condition} ORDER BY run.slot, run.id"
         );
-        query::all(db, &sql, &[now.0.into()], |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))
+        query::all(db, &sql, &values, |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))
+    })
+    .await
+}
+
+/// The latest run of each of some schedules.
+pub async fn latest(db: &Db, schedules: &[ScheduleId]) -> Result<HashMap<ScheduleId, ScheduleRun>> {
+    let schedules: Vec<Value> = schedules.iter().map(text).collect();
+    db.read("reading the latest runs", move |db| {
+        let sql = format!("SELECT {COLUMNS} FROM schedule_runs WHERE schedule_id = ?1 ORDER BY slot DESC LIMIT 1");
+        let mut latest = HashMap::new();
+        for schedule in schedules {
+            latest.extend(query::first(db, &sql, &[schedule], read)?.map(|run| (run.schedule_id, run)));
+        }
+        Ok(latest)
     })
     .await
 }

@@ -5,7 +5,7 @@
 //!   valid moment; one that repeats runs once, the first time.
 //! - All others keep their real interval: every moment whose local time matches is one, 25 on a day of 25 hours.
 
-use chrono::{DateTime, Datelike};
+use chrono::{DateTime, Datelike, NaiveDateTime};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -178,6 +178,11 @@ impl Cron {
         let some_date = (1..).zip(longest).any(|(month, days)| self.months >> month & 1 == 1 && first_day <= days);
         self.both_days && !some_date
     }
+}
+
+/// The first moment at which clocks in `zone` show this local time; when they skip it, the moment at which they do.
+pub fn first_moment_of(zone: Tz, local: NaiveDateTime) -> Moment {
+    Moment(zone::first_moment_of(zone, local.and_utc().timestamp()) * 1000)
 }
 
 /// A zone by its IANA name. Errors with `VALIDATION_ERROR`.

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod artifact;
 pub mod backup;
+pub mod blackout;
 pub mod browse;
 pub mod compression;
 pub mod cron;

@@ -113,6 +113,11 @@ pub trait Engine: Send + Sync {
     /// Connects and looks around; changes nothing.
     async fn probe(&self, settings: &Settings, run: &Run) -> Result<Probe>;
 
+    /// Connections that do something in the database now, this one not counted; `None` where that cannot be told.
+    async fn active_connections(&self, _settings: &Settings, _run: &Run) -> Result<Option<u32>> {
+        Ok(None)
+    }
+
     /// What a dump with these options holds, where that is not the whole database: such as "schema only".
     fn partial(&self, _options: &Settings) -> Option<&'static str> {
         None

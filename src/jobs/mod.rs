@@ -137,10 +137,14 @@ pub struct Jobs {
 
 /// Recovers what an earlier process left running, then starts the workers: as many as the queue asks for, between
 /// MIN_WORKERS and MAX_WORKERS.
+/// Recovers what an earlier process left running, then starts the scheduler and the workers: one more than there may be backups at the
+/// same time, so that a restore or a verification never waits behind backups only.
 pub async fn start(ctx: Arc<Ctx>) -> Result<Jobs> {
     let timing = Timing::of(&ctx.config);
     let work = Arc::new(Services(Arc::clone(&ctx)));
-    start_with(ctx, work, timing).await
+    let mut jobs = start_with(Arc::clone(&ctx), work, timing).await?;
+    jobs.tasks.spawn(scheduler::run(ctx, jobs.stopping.clone()));
+    Ok(jobs)
 }
 
 /// [`start`] with other work and other times than those of the configuration.

@@ -22,6 +22,7 @@ use crate::{
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
+        schedule::Schedule,
         time::Moment,
     },
     engines,
@@ -66,15 +67,39 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: BackupRequest) -> Res
         return Err(Error::conflict(format!("a backup of '{}' is already {}", database.name, running.status))
             .hint(format!("wait for backup {} or cancel it", running.id)));
     }
-    let mut backup = new_row(&database, BackupType::Manual, options, ctx.now());
-    let job = jobs::new(JobKind::Backup, ctx);
-    let exclusive_key = Some(databases::exclusive_key(&databases::address(&database)?));
-    let job = Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key, ..job };
-    backup.job_id = Some(job.id);
+    let (backup, job) = prepare(ctx, &database, BackupType::Manual, options)?;
     db::backups::insert(&ctx.db, actor.organization_id, &backup).await?;
     jobs::enqueue(ctx, actor, job).await?;
     audit::record(ctx, actor, "backup.start", backup.id, json!({ "database": database.name })).await?;
     Ok(backup)
+}
+
+/// A queued backup and the job that makes it; the caller stores both.
+fn prepare(ctx: &Ctx, database: &Database, kind: BackupType, options: BackupOptions) -> Result<(Backup, Job)> {
+    let mut backup = new_row(database, kind, options, ctx.now());
+    let job = jobs::new(JobKind::Backup, ctx);
+    let exclusive_key = Some(databases::exclusive_key(&databases::address(database)?));
+    let job = Job { database_id: Some(database.id), backup_id: Some(backup.id), exclusive_key, ..job };
+    backup.job_id = Some(job.id);
+    Ok((backup, job))
+}
+
+/// The backup of a schedule, ready to be queued. Errors when the schedule asks for what the database's engine cannot do.
+pub(super) fn scheduled(ctx: &Ctx, database: &Database, schedule: &Schedule, kind: BackupType) -> Result<(Backup, Job)> {
+    let details = &schedule.details;
+    let (mut backup, job) = prepare(ctx, database, kind, check_options(database, details.options.clone())?)?;
+    backup.schedule_id = Some(schedule.id);
+    if let Some(first) = details.destinations.first() {
+        backup.store_id = first.store_id;
+    }
+    let job = Job {
+        schedule_id: Some(schedule.id),
+        priority: details.priority,
+        limits: details.limits.clone(),
+        max_attempts: details.attempts.unwrap_or(job.max_attempts),
+        ..job
+    };
+    Ok((backup, job))
 }
 
 /// Cancels a queued or running backup. Errors with `CONFLICT` when it is over.
@@ -187,7 +212,7 @@ pub async fn logs(ctx: &Ctx, actor: &Actor, id: BackupId, min_level: Option<LogL
 }
 
 /// Options checked against the engine. Errors with every field that is not valid.
-fn check_options(database: &Database, options: Option<BackupOptions>) -> Result<BackupOptions> {
+pub(super) fn check_options(database: &Database, options: Option<BackupOptions>) -> Result<BackupOptions> {
     let mut options = options.unwrap_or_else(|| database.backup_options.clone());
     check_artifacts(&options)?;
     options.engine = validate(engines::find(&database.engine)?.info().dump_options, &options.engine)?;

@@ -26,6 +26,7 @@ use crate::{
 pub mod draft;
 mod test;
 
+pub(super) use test::active_connections;
 pub use test::{Tested, test, test_input};
 
 /// A database as a person or a program describes it. A secret setting that is absent in an update stays as it is.

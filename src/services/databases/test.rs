@@ -1,8 +1,9 @@
 //! Trying a connection: stored, or as a form has it.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{DatabaseInput, described, known_settings, open_settings, refuse_own_files};
@@ -11,7 +12,7 @@ use crate::{
     domain::{
         database::{Probe, Settings},
         fields::SettingsExt,
-        ids::DatabaseId,
+        ids::{DatabaseId, OrganizationId},
         permissions::{Actor, Permission},
         run::{Learned, Run, Silent},
     },
@@ -19,6 +20,9 @@ use crate::{
     error::{Error, Kind, Result},
     services::{Ctx, learned, secrets},
 };
+
+/// How long a database may take to tell what it does.
+const ASKING: Duration = Duration::from_secs(10);
 
 /// What a test of a connection found.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -69,6 +73,17 @@ pub async fn test_input(ctx: &Ctx, actor: &Actor, input: DatabaseInput, existing
     let (run, _scratch) = surroundings(ctx).await?;
     let probe = engine.probe(&settings, &run).await?;
     Ok(Tested::new(probe, &settings, &run))
+}
+
+/// Connections that do something in a configured database; `None` where its engine or its account cannot tell.
+/// Errors when it takes longer than [`ASKING`].
+pub(in crate::services) async fn active_connections(ctx: &Ctx, organization: OrganizationId, id: DatabaseId) -> Result<Option<u32>> {
+    let database = db::databases::get(&ctx.db, organization, id).await?;
+    let settings = open_settings(ctx, &database)?;
+    let (run, _scratch) = surroundings(ctx).await?;
+    let asking = engines::find(&database.engine)?.active_connections(&settings, &run);
+    let late = |_| Error::new(Kind::Database, format!("'{}' did not answer within {} s", database.name, ASKING.as_secs())).retryable();
+    timeout(ASKING, asking).await.map_err(late)?
 }
 
 /// What a test is given: nobody hears its log, and its temporary files go with the returned folder.

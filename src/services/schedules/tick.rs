@@ -1,0 +1,163 @@
+//! One look at the clock: slots that are due are taken, runs that wait are started or left to wait.
+//!
+//! Everything is decided from what the catalogue holds and the present time, never from when the product last looked: it
+//! may have been down, slept, or had its clock set.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{load, new_run, start};
+use crate::{
+    db,
+    domain::{
+        blackout,
+        cron::Cron,
+        ids::OrganizationId,
+        schedule::{Overlap, RunStatus, Schedule, ScheduleRun},
+        time::Moment,
+    },
+    error::{Kind, Result},
+    services::{Ctx, notices},
+};
+
+/// A slot that is looked at later than this was missed, milliseconds.
+const LATE: u64 = 90_000;
+
+/// How soon a run is looked at again that waits for another one, and for a lower load, milliseconds.
+const OTHER: i64 = 5_000;
+const LOAD: i64 = 30_000;
+
+/// Takes what is due and starts what may start. What fails for one schedule is logged and tried at the next tick; errors
+/// only when the catalogue cannot be read.
+pub async fn tick(ctx: &Arc<Ctx>) -> Result<()> {
+    let now = ctx.now();
+    for (_, schedule) in db::schedules::all_enabled(&ctx.db).await? {
+        if let Err(error) = take(ctx, &schedule, now).await {
+            tracing::error!(schedule = schedule.name, %error, "its due slots could not be taken yet");
+        }
+    }
+    for (organization, run) in db::schedule_runs::due(&ctx.db, now).await? {
+        if let Err(error) = consider(ctx, organization, run, now).await {
+            tracing::error!(%error, "a waiting run could not be started yet");
+        }
+    }
+    for (organization, run) in db::schedule_runs::untold(&ctx.db).await? {
+        if let Err(error) = tell_missed(ctx, organization, &run).await {
+            tracing::error!(%error, "a missed run could not be told yet");
+        }
+    }
+    ctx.scheduler_seen.store(Moment::now().0, Ordering::SeqCst);
+    Ok(())
+}
+
+/// Takes the slots of a schedule up to `now`. Of those that are late the newest is caught up, if nothing is due just now
+/// and the schedule wants it; the others are missed.
+pub(super) async fn take(ctx: &Ctx, schedule: &Schedule, now: Moment) -> Result<()> {
+    let Some(cron) = &schedule.cron else { return Ok(()) };
+    let (cron, zone) = (Cron::parse(cron)?, schedule.time_zone);
+    let first = match schedule.next_run_at {
+        Some(first) if first <= now => first,
+        next => {
+            // The clock was set back, or a zone has other rules now: an earlier slot comes first.
+            let soonest = cron.next_after(zone, now);
+            if soonest != next && (next.is_none() || soonest < next) {
+                db::schedules::move_next(&ctx.db, schedule.id, next, soonest).await?;
+            }
+            return Ok(());
+        }
+    };
+    let mut slots: Vec<Moment> =
+        std::iter::successors(Some(first), |slot| cron.next_after(zone, *slot)).take_while(|slot| *slot <= now).collect();
+    let next = cron.next_after(zone, slots.last().copied().unwrap_or(first));
+    let known = db::schedule_runs::known_slots(&ctx.db, schedule.id, first, now).await?;
+    slots.retain(|slot| known.binary_search(slot).is_err());
+    let runs = runs_for(schedule, &slots, now);
+    let taken = db::schedule_runs::take(&ctx.db, schedule.id, schedule.next_run_at, next, runs).await?;
+    for run in taken.iter().flatten().filter(|run| run.status == RunStatus::Missed) {
+        tracing::warn!(schedule = schedule.name, slot = %run.slot, slots = run.slots, "missed");
+    }
+    Ok(())
+}
+
+fn runs_for(schedule: &Schedule, slots: &[Moment], now: Moment) -> Vec<ScheduleRun> {
+    let late = slots.iter().filter(|slot| now.since(**slot) > LATE).count();
+    let (late, on_time) = slots.split_at(late);
+    let (missed, caught_up) = match late.split_last() {
+        Some((newest, earlier)) if on_time.is_empty() && schedule.details.catch_up => (earlier, Some(newest)),
+        _ => (late, None),
+    };
+    let missed_run = missed.last().map(|last| ScheduleRun {
+        status: RunStatus::Missed,
+        reason: Some("dbsnap did not run, or could not reach its catalogue, when it was due".to_owned()),
+        slots: u64::try_from(missed.len()).unwrap_or(1),
+        finished_at: Some(now),
+        ..new_run(schedule.id, *last, now)
+    });
+    missed_run.into_iter().chain(caught_up.into_iter().chain(on_time).map(|slot| new_run(schedule.id, *slot, now))).collect()
+}
+
+/// Starts a waiting run, leaves it out, or lets it wait on.
+async fn consider(ctx: &Arc<Ctx>, organization: OrganizationId, run: ScheduleRun, now: Moment) -> Result<()> {
+    let schedule = db::schedules::get(&ctx.db, organization, run.schedule_id).await?;
+    match decide(ctx, organization, &schedule, &run, now).await? {
+        Decision::Start => start_or_miss(ctx, organization, &schedule, run, now).await,
+        Decision::Wait(until, reason) => db::schedule_runs::postpone(&ctx.db, run.id, until, &reason).await,
+        Decision::Skip(reason) => {
+            tracing::info!(schedule = schedule.name, slot = %run.slot, reason, "left out");
+            db::schedule_runs::finish(&ctx.db, run.id, RunStatus::Skipped, Some(&reason), now).await.map(drop)
+        }
+    }
+}
+
+enum Decision {
+    Start,
+    Wait(Moment, String),
+    Skip(String),
+}
+
+async fn decide(ctx: &Ctx, organization: OrganizationId, schedule: &Schedule, run: &ScheduleRun, now: Moment) -> Result<Decision> {
+    if !schedule.enabled {
+        return Ok(Decision::Skip("the schedule was disabled while it waited".to_owned()));
+    }
+    let open = db::schedule_runs::open(&ctx.db, schedule.id).await?;
+    let local = |at: Moment| at.utc().with_timezone(&schedule.time_zone).format("%Y-%m-%d %H:%M %Z").to_string();
+    // One run waits at most.
+    if let Some(earlier) = open.iter().find(|other| other.status == RunStatus::Waiting && other.slot < run.slot) {
+        return Ok(Decision::Skip(format!("the run of {} still waited", local(earlier.slot))));
+    }
+    if let Some(running) = open.iter().find(|other| other.status == RunStatus::Queued) {
+        let reason = format!("the run of {} had not ended", local(running.slot));
+        return Ok(match schedule.details.overlap {
+            Overlap::Skip => Decision::Skip(reason),
+            Overlap::Queue => Decision::Wait(now.plus(OTHER), reason),
+        });
+    }
+    if let Some(end) = blackout::ends_at(&schedule.details.blackouts, schedule.time_zone, now) {
+        return Ok(Decision::Wait(end, format!("no run starts before {}", local(end))));
+    }
+    if let Some(condition) = &schedule.details.load
+        && now < run.slot.plus(i64::from(condition.latest_after_minutes) * 60_000)
+        && let Some(reason) = load::above(ctx, organization, schedule, condition).await
+    {
+        return Ok(Decision::Wait(now.plus(LOAD), reason));
+    }
+    Ok(Decision::Start)
+}
+
+/// A run that can never be started is missed, and says why. Whatever may pass by itself is tried at the next tick.
+async fn start_or_miss(ctx: &Arc<Ctx>, organization: OrganizationId, schedule: &Schedule, run: ScheduleRun, now: Moment) -> Result<()> {
+    let id = run.id;
+    match start::start(ctx, organization, schedule, run).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind, Kind::Validation | Kind::NotFound) => {
+            tracing::error!(schedule = schedule.name, %error, "the run cannot be started");
+            db::schedule_runs::finish(&ctx.db, id, RunStatus::Missed, Some(&error.to_string()), now).await.map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn tell_missed(ctx: &Arc<Ctx>, organization: OrganizationId, run: &ScheduleRun) -> Result<()> {
+    let schedule = db::schedules::get(&ctx.db, organization, run.schedule_id).await?;
+    notices::missed(ctx, organization, &schedule, run).await?;
+    db::schedule_runs::mark_told(&ctx.db, run.id).await
+}
