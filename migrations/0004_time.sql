@@ -71,6 +71,8 @@ CREATE TABLE backup_copies (
 CREATE INDEX backup_copies_by_store ON backup_copies (store_id, status);
 
 ALTER TABLE backups ADD COLUMN schedule_id TEXT;
+-- The installation that made it, when it is not this one: retention leaves such a backup alone.
+ALTER TABLE backups ADD COLUMN instance_id TEXT;
 CREATE INDEX backups_by_schedule ON backups (schedule_id, created_at);
 CREATE INDEX backups_by_status ON backups (status, created_at);
 CREATE INDEX backups_by_job ON backups (job_id);
@@ -92,6 +94,7 @@ CREATE INDEX jobs_by_status ON jobs (organization_id, status, created_at);
 CREATE INDEX jobs_to_follow_up ON jobs (followed_up, finished_at);
 CREATE INDEX jobs_dead ON jobs (dead, finished_at);
 CREATE INDEX jobs_by_database ON jobs (database_id, created_at);
+CREATE INDEX jobs_by_backup ON jobs (backup_id, status);
 
 CREATE TABLE notifiers (
     id TEXT PRIMARY KEY,

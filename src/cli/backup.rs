@@ -91,6 +91,7 @@ pub async fn run(args: Args, config: Config) -> Result<ExitCode> {
         id: BackupId::new(),
         database: &name,
         kind: BackupType::Manual,
+        schedule_id: None,
         engine,
         settings: &settings,
         options: &options,

@@ -50,7 +50,7 @@ const SETTINGS: &[Setting] = &[
     setting(
         "MAX_BACKUP_RETENTION_DAYS",
         "365",
-        "The longest that a retention policy may keep backups, days. Without effect until retention policies come",
+        "Backups older than so many days are deleted whatever their retention policy says, except pinned ones and the last good one of each database",
     ),
     setting("JOB_ATTEMPTS", "3", "How often a job is tried when it fails for a reason that may pass, or is interrupted, 1 to 20"),
     setting("RETRY_BASE_SECONDS", "30", "Wait before the second attempt, seconds; it doubles with each attempt, up to one hour"),

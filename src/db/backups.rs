@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
-    Db, artifacts,
+    Db, artifacts, backup_copies,
     fault::Outcome,
     query::{self, Conditions, holding, text},
     row,
@@ -29,6 +29,17 @@ const COLUMNS: &str =
 pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> Result<()> {
     let backup = backup.clone();
     db.write("saving the backup", move |db| insert_row(db, organization, &backup)).await
+}
+
+/// Adds a backup that was found by its manifest, and that the installation `instance_id` has made: retention leaves it alone.
+pub async fn insert_foreign(db: &Db, organization: OrganizationId, backup: &Backup, instance_id: &str) -> Result<()> {
+    let (backup, instance_id) = (backup.clone(), instance_id.to_owned());
+    db.write("saving the backup", move |db| {
+        insert_row(db, organization, &backup)?;
+        db.execute("UPDATE backups SET instance_id = ?2 WHERE id = ?1", params![backup.id.to_string(), instance_id])?;
+        Ok(())
+    })
+    .await
 }
 
 /// [`insert`] as part of a larger change.
@@ -154,10 +165,14 @@ pub async fn finish(db: &Db, id: BackupId, status: BackupStatus, error: Option<&
 pub async fn set_pinned(db: &Db, organization: OrganizationId, id: BackupId, pinned: bool) -> Result<()> {
     db.write("pinning the backup", move |db| {
         let changed = db.execute(
-            "UPDATE backups SET pinned = ?3 WHERE organization_id = ?1 AND id = ?2",
+            "UPDATE backups SET pinned = ?3 WHERE organization_id = ?1 AND id = ?2 AND status <> 'deleting'",
             params![organization.to_string(), id.to_string(), pinned],
         )?;
-        if changed == 0 { Err(missing(id).into()) } else { Ok(()) }
+        if changed > 0 {
+            return Ok(());
+        }
+        refuse_going(db, Some(id))?;
+        Err(missing(id).into())
     })
     .await
 }
@@ -168,6 +183,57 @@ pub async fn set_verified(db: &Db, id: BackupId, state: VerifyState, at: Moment)
         Ok(())
     })
     .await
+}
+
+/// Marks a backup as being removed, unless it runs, is pinned, or is read by a restore, a comparison or another job: in one
+/// transaction, so that none of these can begin in between. False when one of them holds.
+pub async fn mark_deleting(db: &Db, organization: OrganizationId, id: BackupId) -> Result<bool> {
+    db.write("marking the backup for deletion", move |db| {
+        let changed = db.execute(
+            "UPDATE backups SET status = 'deleting' WHERE organization_id = ?1 AND id = ?2 AND status NOT IN ('queued', 'running') AND NOT pinned
+                 AND NOT EXISTS (SELECT 1 FROM restores WHERE ?2 IN (backup_id, safety_backup_id) AND status IN ('queued', 'running'))
+                 AND NOT EXISTS (SELECT 1 FROM diffs WHERE ?2 IN (before_backup_id, after_backup_id) AND status IN ('queued', 'running'))
+                 AND NOT EXISTS (SELECT 1 FROM jobs WHERE backup_id = ?2 AND kind <> 'backup' AND status IN ('queued', 'running'))",
+            params![organization.to_string(), id.to_string()],
+        )?;
+        Ok(changed > 0)
+    })
+    .await
+}
+
+/// Puts a backup back that was to be removed and of which everything is still there.
+pub async fn release(db: &Db, id: BackupId) -> Result<()> {
+    db.write("keeping the backup", move |db| {
+        db.execute(
+            "UPDATE backups SET status = CASE WHEN manifest_key IS NULL THEN 'failed' ELSE 'completed' END WHERE id = ?1 AND status = 'deleting'",
+            params![id.to_string()],
+        )?;
+        Ok(())
+    })
+    .await
+}
+
+/// Every backup that is being removed, with its organization.
+pub async fn going(db: &Db) -> Result<Vec<(OrganizationId, Backup)>> {
+    db.read("listing the backups that are being removed", |db| {
+        let sql = format!("SELECT organization_id, {COLUMNS} FROM backups WHERE status = 'deleting' ORDER BY created_at, id");
+        let found: Vec<(OrganizationId, Backup)> = query::all(db, &sql, &[], |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))?;
+        let (organizations, mut backups): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        artifacts::fill(db, &mut backups)?;
+        Ok(organizations.into_iter().zip(backups).collect())
+    })
+    .await
+}
+
+/// Errors with `Conflict` when the backup is being removed: nothing may begin to use it then.
+pub(super) fn refuse_going(db: &Connection, id: Option<BackupId>) -> Outcome<()> {
+    let Some(id) = id else { return Ok(()) };
+    let status =
+        query::first(db, "SELECT status FROM backups WHERE id = ?1", &[text(id)], |row| row::parsed::<BackupStatus>(row, "status"))?;
+    match status {
+        Some(BackupStatus::Deleting) => Err(Error::conflict(format!("backup {id} is being deleted")).hint("choose another backup").into()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Forgets a backup and its artifacts; what is in the store must be gone before.
@@ -289,12 +355,13 @@ pub async fn least_verified(db: &Db, organization: OrganizationId, limit: u32) -
     .await
 }
 
-/// Every key in a store that the catalogue knows: artifacts and manifests. What else is there is an orphan.
+/// Every key in a store that the catalogue knows: artifacts and manifests, of copies too. What else is there is an orphan.
 pub async fn keys_in_store(db: &Db, store: StoreId) -> Result<Vec<String>> {
     db.read("listing known keys", move |db| {
         let mut keys = artifacts::keys(db, store)?;
         let manifests = "SELECT manifest_key FROM backups WHERE store_id = ?1 AND manifest_key IS NOT NULL";
         keys.extend(query::all(db, manifests, &[text(store)], |row| row::plain(row, "manifest_key"))?);
+        keys.extend(backup_copies::keys(db, store)?);
         Ok(keys)
     })
     .await

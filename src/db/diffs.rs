@@ -4,7 +4,7 @@
 use deadpool_sqlite::rusqlite::{Row, params};
 
 use super::{
-    Db,
+    Db, backups,
     fault::Outcome,
     query::{self, Conditions, holding, text},
     row,
@@ -26,6 +26,11 @@ const COLUMNS: &str = "id, database_id, database_name, engine, before_backup_id,
 pub async fn insert(db: &Db, organization: OrganizationId, diff: &Diff) -> Result<()> {
     let diff = diff.clone();
     db.write("saving the comparison", move |db| {
+        for side in [diff.before, diff.after] {
+            if let SideRef::BackupId(id) = side {
+                backups::refuse_going(db, Some(id))?;
+            }
+        }
         db.execute(
             "INSERT INTO diffs (organization_id, id, database_id, database_name, engine, before_backup_id, before_database_id,
                  before_label, after_backup_id, after_database_id, after_label, options, status, job_id, created_at, started_at,

@@ -30,6 +30,7 @@ pub mod notifiers;
 pub mod open;
 mod query;
 pub mod restores;
+pub mod retention;
 pub mod retention_policies;
 pub mod rotation;
 mod row;

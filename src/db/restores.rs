@@ -3,7 +3,7 @@
 use deadpool_sqlite::rusqlite::{Row, params};
 
 use super::{
-    Db,
+    Db, backups,
     fault::Outcome,
     query::{self, Conditions, holding, text},
     row,
@@ -25,6 +25,7 @@ const COLUMNS: &str = "id, backup_id, upload_id, source_label, database_id, targ
 pub async fn insert(db: &Db, organization: OrganizationId, restore: &Restore) -> Result<()> {
     let restore = restore.clone();
     db.write("saving the restore", move |db| {
+        backups::refuse_going(db, restore.backup_id)?;
         db.execute(
             "INSERT INTO restores (organization_id, id, backup_id, upload_id, source_label, database_id, target_label, engine, plan,
                  status, job_id, safety_backup_id, created_at, started_at, finished_at, error, warnings, tables)

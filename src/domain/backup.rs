@@ -58,6 +58,8 @@ text_enum! {
         Cancelled = "cancelled",
         /// The process ended while it ran; found at the next start.
         Interrupted = "interrupted",
+        /// Its files are being removed: nothing may start to use it any more, and its row goes last.
+        Deleting = "deleting",
     }
 }
 

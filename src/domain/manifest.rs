@@ -7,7 +7,7 @@ use super::{
     artifact::{Artifact, ArtifactKind, DumpFormat, TableCount},
     backup::{BackupType, VerifyState},
     compression::Compression,
-    ids::BackupId,
+    ids::{BackupId, ScheduleId},
     time::Moment,
 };
 use crate::error::{Context, Error, Kind, Result};
@@ -83,6 +83,9 @@ pub struct Manifest {
     pub server_version: String,
     pub tool_version: Option<String>,
     pub dbsnap_version: String,
+    /// The schedule that asked for it; absent when none did, and in manifests from before there were schedules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<ScheduleId>,
     pub artifacts: Vec<ManifestArtifact>,
     pub tables: Vec<TableCount>,
     /// It holds a part of the database by its options; absent in manifests from before this was recorded.

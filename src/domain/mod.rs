@@ -6,6 +6,7 @@ pub mod backup;
 pub mod blackout;
 pub mod browse;
 pub mod compression;
+pub mod copy;
 pub mod cron;
 pub mod database;
 pub mod diff;

@@ -70,7 +70,8 @@ pub(super) async fn follow_up(pool: &Pool, organization: OrganizationId, job: &J
     }
 }
 
-/// Keeps a copy of the catalogue for each day, removes old uploads and queues the day's maintenance: looks every hour. What fails is tried an hour later.
+/// Keeps a copy of the catalogue for each day, removes old uploads, and queues the day's maintenance and retention: looks
+/// every hour. What fails is tried an hour later.
 pub(super) async fn upkeep(pool: Arc<Pool>) {
     let mut ticks = interval(Duration::from_secs(3600));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -89,6 +90,9 @@ pub(super) async fn upkeep(pool: Arc<Pool>) {
         }
         if let Err(error) = maintenance::daily(&pool.ctx).await {
             tracing::warn!(%error, "the day's maintenance could not be queued");
+        }
+        if let Err(error) = queue::retain_daily(&pool.ctx).await {
+            tracing::warn!(%error, "the daily retention could not be queued");
         }
     }
 }

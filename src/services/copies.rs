@@ -1,19 +1,171 @@
-//! Backups written to further stores.
+//! Backups written to further stores, and read from there when their own store has lost them.
 
 use std::sync::Arc;
 
-use super::Ctx;
+use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
+
+use super::{Ctx, jobs, stores};
 use crate::{
-    domain::{ids::OrganizationId, job::Job, run::Run},
-    error::Result,
+    db,
+    domain::{
+        artifact::Artifact,
+        backup::{Backup, BackupStatus},
+        copy::{BackupCopy, CopyStatus},
+        events::Progress,
+        ids::{BackupId, OrganizationId, StoreId},
+        job::{Job, JobKind, JobStatus},
+        permissions::{Actor, Permission},
+        run::Run,
+        stream::ByteStream,
+    },
+    error::{Error, Kind, Result},
+    stores::Store,
 };
 
-/// Sees to what follows from the end of a job. May be called twice for one job.
-pub(super) async fn ended(_ctx: &Arc<Ctx>, _organization: OrganizationId, _job: &Job) -> Result<()> {
+/// Where else a backup is, or shall be.
+pub async fn list(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<Vec<BackupCopy>> {
+    actor.require(Permission::View)?;
+    db::backups::get(&ctx.db, actor.organization_id, id).await?;
+    db::backup_copies::of_backup(&ctx.db, id).await
+}
+
+/// After a good backup of a schedule with more destinations: notes the copies and queues the job that makes them. May be called
+/// twice for one job.
+pub(super) async fn ended(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job) -> Result<()> {
+    let (JobKind::Backup, JobStatus::Completed, Some(schedule), Some(backup)) = (job.kind, job.status, job.schedule_id, job.backup_id)
+    else {
+        return Ok(());
+    };
+    let destinations = db::retention::destinations(&ctx.db, organization, schedule).await?;
+    if destinations.is_empty() {
+        return Ok(());
+    }
+    db::backup_copies::insert(&ctx.db, backup, &destinations, ctx.now()).await?;
+    queue_unmade(ctx, Some(backup)).await
+}
+
+/// Queues the copies again that could not be made.
+pub(super) async fn again(ctx: &Arc<Ctx>) -> Result<()> {
+    queue_unmade(ctx, None).await
+}
+
+/// One job for each backup, or for this one, that has copies to be made and no job for them.
+async fn queue_unmade(ctx: &Ctx, only: Option<BackupId>) -> Result<()> {
+    for (organization, id) in db::backup_copies::unmade(&ctx.db).await? {
+        if only.is_some_and(|only| only != id) {
+            continue;
+        }
+        let backup = db::backups::get(&ctx.db, organization, id).await?;
+        let job = Job {
+            database_id: backup.database_id,
+            backup_id: Some(id),
+            schedule_id: backup.schedule_id,
+            exclusive_key: Some(format!("copy:{id}")),
+            ..jobs::new(JobKind::Copy, ctx)
+        };
+        jobs::enqueue(ctx, &Actor { organization_id: organization, ..Actor::system() }, job).await?;
+    }
     Ok(())
 }
 
-/// Does the job's work.
-pub(super) async fn execute(_ctx: &Arc<Ctx>, _organization: OrganizationId, _job: &Job, _run: &Run) -> Result<()> {
-    Ok(())
+/// Makes the copies of a backup that are not made yet. One store that refuses keeps no other from its copy; the job then fails,
+/// to be tried again.
+pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
+    let id = job.backup_id.ok_or_else(|| Error::internal("a copy job without a backup"))?;
+    let backup = match db::backups::get(&ctx.db, organization, id).await {
+        Ok(backup) if backup.status == BackupStatus::Completed => backup,
+        Ok(backup) => return Err(Error::conflict(format!("the backup is {}: only a completed one can be copied", backup.status))),
+        Err(error) => return Err(error),
+    };
+    let mut refused = None;
+    for copy in db::backup_copies::of_backup(&ctx.db, id).await? {
+        if !matches!(copy.status, CopyStatus::Queued | CopyStatus::Failed) {
+            continue;
+        }
+        run.check()?;
+        let made = make(ctx, organization, &backup, &copy, run).await;
+        let (status, error) = match &made {
+            Ok(()) => (CopyStatus::Complete, None),
+            Err(error) => (CopyStatus::Failed, Some(error.to_string())),
+        };
+        db::backup_copies::finish(&ctx.db, id, copy.store_id, status, error.as_deref(), ctx.now()).await?;
+        match made {
+            Ok(()) => run.info(format!("copied to '{}': {} bytes, read back and equal", copy.store_name, backup.stored_size())),
+            Err(error) if error.is_cancelled() => return Err(error),
+            Err(error) => {
+                run.error(format!("copying to '{}' failed: {error}", copy.store_name));
+                refused.get_or_insert(error.while_doing(format!("copying to '{}'", copy.store_name)));
+            }
+        }
+    }
+    refused.map_or(Ok(()), |error| Err(error.retryable()))
+}
+
+/// Writes one copy: each artifact, read back; the manifest last, so that a copy without it is none.
+async fn make(ctx: &Ctx, organization: OrganizationId, backup: &Backup, copy: &BackupCopy, run: &Run) -> Result<()> {
+    let manifest = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
+    let (from, _) = readable(ctx, organization, backup).await?;
+    let to = stores::open(ctx, organization, copy.store_id).await?;
+    for artifact in &backup.artifacts {
+        run.progress(&Progress {
+            stage: format!("copying to {}", copy.store_name),
+            total_bytes: Some(backup.stored_size()),
+            ..Progress::default()
+        });
+        run.until_cancelled(to.put(&artifact.key, from.get(&artifact.key, None).await?)).await?;
+        let digest = run.until_cancelled(async { digest(to.get(&artifact.key, None).await?).await }).await?;
+        if digest != artifact.stored_sha256 {
+            // Under that key must be the artifact or nothing.
+            to.delete(&artifact.key).await?;
+            return Err(Error::new(Kind::Storage, format!("{} reads back differently from '{}'", artifact.key, copy.store_name))
+                .hint("verify the backup in its own store, and check the disk of the other"));
+        }
+    }
+    to.put(manifest, from.get(manifest, None).await?).await.map(drop)
+}
+
+/// SHA-256 of all of a stream, hex.
+async fn digest(mut stream: ByteStream) -> Result<String> {
+    let mut digest = Sha256::new();
+    while let Some(piece) = stream.next().await {
+        digest.update(&piece?);
+    }
+    Ok(hex::encode(digest.finalize()))
+}
+
+/// A store that has the whole backup: its own, or when that has lost it or is away, one with a copy. Errors as the backup's own
+/// store does when no other has it.
+pub(super) async fn readable(ctx: &Ctx, organization: OrganizationId, backup: &Backup) -> Result<(Arc<dyn Store>, StoreId)> {
+    let own = holding(ctx, organization, backup, backup.store_id).await;
+    let Err(error) = own else { return own.map(|store| (store, backup.store_id)) };
+    for copy in db::backup_copies::of_backup(&ctx.db, backup.id).await? {
+        if copy.status != CopyStatus::Complete {
+            continue;
+        }
+        if let Ok(store) = holding(ctx, organization, backup, copy.store_id).await {
+            tracing::warn!(backup = %backup.id, store = copy.store_name, %error, "the backup is read from a copy: its own store does not have it");
+            return Ok((store, copy.store_id));
+        }
+    }
+    // Its own store tells best what is wrong, and may still have the part that is asked for.
+    Ok((stores::open(ctx, organization, backup.store_id).await?, backup.store_id))
+}
+
+/// The store, when the manifest and every artifact are there in full size.
+async fn holding(ctx: &Ctx, organization: OrganizationId, backup: &Backup, id: StoreId) -> Result<Arc<dyn Store>> {
+    let store = stores::open(ctx, organization, id).await?;
+    if let Some(key) = &backup.manifest_key
+        && store.stat(key).await?.is_none()
+    {
+        return Err(Error::not_found(key));
+    }
+    for Artifact { key, stored_size, .. } in &backup.artifacts {
+        match store.stat(key).await? {
+            Some(object) if object.size == *stored_size => {}
+            Some(object) => return Err(Error::new(Kind::Storage, format!("{key} has {} bytes, {stored_size} were written", object.size))),
+            None => return Err(Error::not_found(key)),
+        }
+    }
+    Ok(store)
 }

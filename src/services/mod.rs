@@ -73,8 +73,6 @@ pub struct Ctx {
     pub scheduler_seen: AtomicI64,
     /// What is counted while the process runs.
     pub metrics: metrics::Metrics,
-    /// When the scheduler last looked for due schedules, milliseconds of the machine's own time; 0 before it has.
-    pub scheduler_seen: AtomicI64,
     /// Reports of comparisons that are open.
     pub diff_reports: Arc<compare::Reports>,
     /// Slows down guessing of passwords.

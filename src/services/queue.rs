@@ -1,8 +1,8 @@
 //! What the workers need of the catalogue: claims, leases, ends, log lines. Each change is told to the event stream.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use super::{Ctx, restore};
+use super::{Ctx, restore, retention};
 pub use crate::db::{
     jobs::{Heartbeat, Lease},
     logs::NewLine,
@@ -87,6 +87,11 @@ pub async fn keep_daily_copy(ctx: &Ctx) -> Result<bool> {
 /// Removes uploads that nobody restored for a day.
 pub async fn expire_uploads(ctx: &Ctx) -> Result<()> {
     restore::upload::expire(ctx).await
+}
+
+/// Queues the daily retention when it is due; see [`retention::daily`].
+pub async fn retain_daily(ctx: &Arc<Ctx>) -> Result<()> {
+    retention::daily(ctx).await
 }
 
 /// Makes the private folder (0700) that one attempt of a job may spool into.

@@ -92,7 +92,12 @@ async fn read(
         db::databases::find_by_name(&ctx.db, actor.organization_id, &manifest.database).await.map_err(|error| error.to_string())?;
     backup.database_id = database.filter(|database| database.engine == manifest.engine).map(|database| database.id);
     backup.artifacts = artifacts(&manifest, key, store_id);
-    db::backups::insert(&ctx.db, actor.organization_id, &backup).await.map_err(|error| error.to_string())?;
+    let saved = if manifest.instance_id == ctx.instance_id {
+        db::backups::insert(&ctx.db, actor.organization_id, &backup).await
+    } else {
+        db::backups::insert_foreign(&ctx.db, actor.organization_id, &backup, &manifest.instance_id).await
+    };
+    saved.map_err(|error| error.to_string())?;
     Ok(Some(backup))
 }
 
@@ -108,7 +113,7 @@ fn row(manifest: &Manifest, key: &str, store_id: StoreId) -> Backup {
         status: BackupStatus::Completed,
         store_id,
         job_id: None,
-        schedule_id: None,
+        schedule_id: manifest.schedule_id,
         pinned: manifest.pinned,
         // What another catalogue once verified is looked at again here.
         verify_state: VerifyState::Unverified,

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::StreamExt;
 
-use super::{Ctx, backup, databases, manifests, manifests::Seal, restore::source::Stored, snapshots, stores};
+use super::{Ctx, backup, copies, databases, manifests, manifests::Seal, restore::source::Stored, snapshots};
 use crate::{
     db,
     domain::{
@@ -169,7 +169,10 @@ pub fn differences(promised: &[TableCount], found: &[TableCount]) -> Option<Stri
 pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
     let id = job.backup_id.ok_or_else(|| Error::internal("a verification job without a backup"))?;
     let backup = db::backups::get(&ctx.db, organization, id).await?;
-    let store = stores::open(ctx, organization, backup.store_id).await?;
+    let (store, store_id) = copies::readable(ctx, organization, &backup).await?;
+    if store_id != backup.store_id {
+        run.warn("the backup's own store does not have it whole any more: a copy in another store is verified");
+    }
     let key = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
     let findings = match store.stat(key).await? {
         None => Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![format!("the manifest {key} is missing")] },

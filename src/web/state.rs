@@ -47,7 +47,21 @@ macro_rules! run_states {
         }
     )*};
 }
-run_states!(BackupStatus, DiffStatus, JobStatus, RestoreStatus);
+run_states!(DiffStatus, JobStatus, RestoreStatus);
+
+impl State for BackupStatus {
+    fn look(&self) -> Look {
+        match self {
+            Self::Queued => QUEUED,
+            Self::Running => RUNNING,
+            Self::Completed => COMPLETED,
+            Self::Failed => FAILED,
+            Self::Cancelled => CANCELLED,
+            Self::Interrupted => INTERRUPTED,
+            Self::Deleting => look("busy", "◐", "being deleted"),
+        }
+    }
+}
 
 impl State for VerifyState {
     fn look(&self) -> Look {

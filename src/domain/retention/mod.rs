@@ -7,10 +7,12 @@ use super::{backup::text_enum, ids::PolicyId, time::Moment};
 use crate::error::{Error, Result};
 
 mod bucket;
+mod group;
 mod plan;
 #[cfg(test)]
 mod tests;
 
+pub use group::{Group, GroupPlan, PlannedBackup};
 pub use plan::{plan, totals};
 
 text_enum! {

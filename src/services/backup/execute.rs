@@ -121,6 +121,7 @@ async fn perform(ctx: &Arc<Ctx>, organization: OrganizationId, settings: &Settin
         id: backup.id,
         database: &backup.database_name,
         kind: backup.kind,
+        schedule_id: backup.schedule_id,
         engine: engines::find(&backup.engine)?,
         settings,
         options: &backup.options,

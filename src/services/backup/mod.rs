@@ -33,6 +33,7 @@ mod download;
 pub mod execute;
 pub mod produce;
 pub(super) mod recover;
+pub(super) mod remove;
 
 pub(super) use download::open;
 pub use download::{Download, download};
@@ -193,12 +194,12 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<()> {
     if db::diffs::reading(&ctx.db, id).await? {
         return Err(Error::conflict("a comparison reads this backup").hint("wait for the comparison to end, or cancel it"));
     }
-    let store = stores::open(ctx, actor.organization_id, backup.store_id).await?;
-    // The manifest goes first: what it vouched for is then an orphan, never a backup with missing artifacts.
-    for key in backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)) {
-        store.delete(key).await.map_err(|error| error.while_doing(format!("deleting {key}")))?;
+    if !db::backups::mark_deleting(&ctx.db, actor.organization_id, id).await? {
+        return Err(
+            Error::conflict("the backup has just been put to use").hint("look at the running jobs, and try again when they have ended")
+        );
     }
-    db::backups::delete(&ctx.db, actor.organization_id, id).await?;
+    remove::whole(ctx, actor.organization_id, &backup).await?;
     audit::record(ctx, actor, "backup.delete", id, json!({ "database": backup.database_name })).await
 }
 

@@ -21,7 +21,7 @@ use crate::{
         backup::{BackupOptions, BackupType, VerifyState},
         database::Settings,
         events::Progress,
-        ids::{ArtifactId, BackupId, StoreId},
+        ids::{ArtifactId, BackupId, ScheduleId, StoreId},
         manifest::{MANIFEST_VERSION, Manifest, ManifestArtifact},
         naming,
         run::Run,
@@ -43,6 +43,8 @@ pub struct Plan<'a> {
     pub id: BackupId,
     pub database: &'a str,
     pub kind: BackupType,
+    /// The schedule that asked for it.
+    pub schedule_id: Option<ScheduleId>,
     pub engine: &'static dyn Engine,
     /// Connection settings with secrets in clear.
     pub settings: &'a Settings,
@@ -76,6 +78,7 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     if plan.options.encrypt && keys.is_none() {
         return Err(Error::validation("encryption is on, but there is no key").hint("set ENCRYPTION_KEY, or turn encryption off"));
     }
+    let began = Instant::now();
     check_artifacts(plan.options)?;
     run.check()?;
     run.progress(&Progress { stage: "connecting".into(), ..Progress::default() });
@@ -93,7 +96,7 @@ pub async fn produce(plan: &Plan<'_>, store: &dyn Store, keys: Option<&KeyRing>,
     check_space(store, facts.size, run).await?;
 
     let mut written = Written { store, keys: Vec::new() };
-    let result = write_all(plan, &mut taken, store, keys, &mut written, run).await;
+    let result = write_all(plan, &mut taken, store, keys, &mut written, began, run).await;
     drop(taken);
     match result {
         Ok(produced) => Ok(produced),
@@ -147,6 +150,7 @@ async fn write_all(
     store: &dyn Store,
     keys: Option<&KeyRing>,
     written: &mut Written<'_>,
+    began: Instant,
     run: &Run,
 ) -> Result<Produced> {
     let stem = naming::stem(plan.database, plan.kind, plan.started_at, plan.id);
@@ -183,8 +187,10 @@ async fn write_all(
         database: plan.database.to_owned(),
         engine: plan.engine.info().id.to_owned(),
         kind: plan.kind,
+        schedule_id: plan.schedule_id,
         moment: facts.moment,
-        finished_at: Moment::now(),
+        // Not what a clock says that may have been set meanwhile.
+        finished_at: plan.started_at.plus(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)),
         server_version: facts.server_version,
         tool_version: facts.tool_version,
         dbsnap_version: env!("CARGO_PKG_VERSION").to_owned(),

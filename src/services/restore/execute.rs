@@ -15,7 +15,7 @@ use crate::{
     },
     engines::{self, DumpSource, RestoreOutcome, RestoreRequest},
     error::{Error, Kind, Result},
-    services::{Ctx, backup, compare, databases, jobs, snapshots, stores},
+    services::{Ctx, backup, compare, copies, databases, jobs, snapshots},
     snapshot::Snapshot,
 };
 
@@ -161,7 +161,7 @@ async fn open_source(ctx: &Arc<Ctx>, organization: OrganizationId, restore: &Res
             if source_of(&restore.plan, &backup.artifacts)? == RestoreSource::Snapshot {
                 return snapshots::open_of(ctx, organization, &backup).await.map(Input::Rows);
             }
-            let store = stores::open(ctx, organization, backup.store_id).await?;
+            let (store, _) = copies::readable(ctx, organization, &backup).await?;
             let source = source::Stored { store, artifacts: backup.artifacts, keys: Some(ctx.keys.clone()) };
             Ok(Input::Dump(Box::new(source), backup.tables))
         }

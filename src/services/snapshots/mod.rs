@@ -14,7 +14,7 @@ use crate::{
     },
     error::{Context, Error, Kind, Result},
     pipeline::keys::KeyRing,
-    services::{Ctx, stores},
+    services::{Ctx, copies},
     snapshot::{FileAt, ReadAt, Snapshot, Unlock},
     stores::Store,
 };
@@ -76,7 +76,7 @@ pub async fn open_of(ctx: &Ctx, organization: OrganizationId, backup: &Backup) -
     if let Some(snapshot) = ctx.snapshots.find(artifact.id) {
         return Ok(snapshot);
     }
-    let store = stores::open(ctx, organization, artifact.store_id).await?;
+    let (store, _) = copies::readable(ctx, organization, backup).await?;
     let snapshot = Arc::new(open_stored(store, artifact, Some(&ctx.keys)).await?);
     ctx.snapshots.keep(artifact.id, snapshot.clone());
     Ok(snapshot)

@@ -1,0 +1,75 @@
+//! Takes backups out of their stores. Whoever calls has marked what is to go, so that nothing begins to use it.
+
+use crate::{
+    db,
+    domain::{
+        backup::{Backup, BackupStatus},
+        events::Event,
+        ids::{OrganizationId, StoreId},
+    },
+    error::{Error, Result},
+    services::{Ctx, stores},
+};
+
+/// A store that did not remove everything.
+pub(in crate::services) struct Refused {
+    pub error: Error,
+    /// Nothing was removed: what was to go is whole.
+    pub untouched: bool,
+}
+
+/// Removes a backup that says `deleting` from every store it is in, then its row. When a store refuses, the row stays; it says
+/// what it said before if all of the backup is still there, and `deleting` otherwise, to be tried again.
+pub(in crate::services) async fn whole(ctx: &Ctx, organization: OrganizationId, backup: &Backup) -> Result<()> {
+    let mut untouched = true;
+    for copy in db::backup_copies::of_backup(&ctx.db, backup.id).await? {
+        if let Err(refused) = files(ctx, organization, backup, copy.store_id).await {
+            return give_up(ctx, backup, Refused { untouched: untouched && refused.untouched, ..refused }).await;
+        }
+        untouched = false;
+        db::backup_copies::remove(&ctx.db, backup.id, copy.store_id).await?;
+    }
+    if let Err(refused) = files(ctx, organization, backup, backup.store_id).await {
+        return give_up(ctx, backup, Refused { untouched: untouched && refused.untouched, ..refused }).await;
+    }
+    db::backups::delete(&ctx.db, organization, backup.id).await
+}
+
+async fn give_up(ctx: &Ctx, backup: &Backup, refused: Refused) -> Result<()> {
+    if refused.untouched {
+        db::backups::release(&ctx.db, backup.id).await?;
+        let status = if backup.manifest_key.is_some() { BackupStatus::Completed } else { BackupStatus::Failed };
+        ctx.tell(Event::Backup { backup_id: backup.id, status });
+    }
+    Err(refused.error)
+}
+
+/// Removes a copy that says `deleting` from its store, then its row. When the store refuses, the row stays, as with [`whole`].
+pub(in crate::services) async fn copy(ctx: &Ctx, organization: OrganizationId, backup: &Backup, store: StoreId) -> Result<()> {
+    match files(ctx, organization, backup, store).await {
+        Ok(()) => db::backup_copies::remove(&ctx.db, backup.id, store).await,
+        Err(refused) => {
+            if refused.untouched {
+                db::backup_copies::release(&ctx.db, backup.id, store).await?;
+            }
+            Err(refused.error)
+        }
+    }
+}
+
+/// Removes the files of a backup from one store: only those that its own row names.
+async fn files(ctx: &Ctx, organization: OrganizationId, backup: &Backup, store: StoreId) -> Result<(), Refused> {
+    let store = stores::open(ctx, organization, store).await.map_err(|error| Refused { error, untouched: true })?;
+    for artifact in &backup.artifacts {
+        ctx.snapshots.forget(artifact.id);
+    }
+    // The manifest goes first: what it vouched for is then an orphan, never a backup with missing artifacts.
+    let keys = backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key));
+    for (index, key) in keys.enumerate() {
+        if let Err(error) = store.delete(key).await {
+            let untouched = index == 0 && matches!(store.stat(key).await, Ok(Some(_)));
+            return Err(Refused { error: error.while_doing(format!("deleting {key}")), untouched });
+        }
+    }
+    Ok(())
+}
