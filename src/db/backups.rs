@@ -8,7 +8,7 @@ use super::{
     Db, artifacts, backup_copies,
     fault::Outcome,
     query::{self, Conditions, holding, text},
-    row,
+    retention, row,
 };
 use crate::{
     domain::{
@@ -189,11 +189,12 @@ pub async fn set_verified(db: &Db, id: BackupId, state: VerifyState, at: Moment)
 /// transaction, so that none of these can begin in between. False when one of them holds.
 pub async fn mark_deleting(db: &Db, organization: OrganizationId, id: BackupId) -> Result<bool> {
     db.write("marking the backup for deletion", move |db| {
+        if retention::in_use(db, false)?.iter().any(|(used, _)| *used == id) {
+            return Ok(false);
+        }
         let changed = db.execute(
-            "UPDATE backups SET status = 'deleting' WHERE organization_id = ?1 AND id = ?2 AND status NOT IN ('queued', 'running') AND NOT pinned
-                 AND NOT EXISTS (SELECT 1 FROM restores WHERE ?2 IN (backup_id, safety_backup_id) AND status IN ('queued', 'running'))
-                 AND NOT EXISTS (SELECT 1 FROM diffs WHERE ?2 IN (before_backup_id, after_backup_id) AND status IN ('queued', 'running'))
-                 AND NOT EXISTS (SELECT 1 FROM jobs WHERE backup_id = ?2 AND kind <> 'backup' AND status IN ('queued', 'running'))",
+            "UPDATE backups SET status = 'deleting'
+             WHERE organization_id = ?1 AND id = ?2 AND status NOT IN ('queued', 'running') AND NOT pinned",
             params![organization.to_string(), id.to_string()],
         )?;
         Ok(changed > 0)

@@ -6,7 +6,7 @@ use super::{
     Db, backups,
     fault::Outcome,
     query::{self, Conditions, holding, text},
-    row,
+    retention, row,
 };
 use crate::{
     domain::{
@@ -26,6 +26,9 @@ pub async fn insert(db: &Db, organization: OrganizationId, restore: &Restore) ->
     let restore = restore.clone();
     db.write("saving the restore", move |db| {
         backups::refuse_going(db, restore.backup_id)?;
+        for id in retention::sides(db, &restore.plan)? {
+            backups::refuse_going(db, Some(id))?;
+        }
         db.execute(
             "INSERT INTO restores (organization_id, id, backup_id, upload_id, source_label, database_id, target_label, engine, plan,
                  status, job_id, safety_backup_id, created_at, started_at, finished_at, error, warnings, tables)

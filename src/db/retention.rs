@@ -15,6 +15,7 @@ use crate::{
     domain::{
         backup::{BackupType, VerifyState},
         ids::{BackupId, DatabaseId, OrganizationId, PolicyId, ScheduleId, StoreId},
+        restore::RestorePlan,
         retention::{self, Action, Decision, Entry, EntryStatus, Group, GroupPlan, PlannedBackup, Policy},
         schedule::ScheduleDetails,
         time::Moment,
@@ -284,17 +285,47 @@ fn held(db: &Connection, organization: OrganizationId, database: DatabaseId) -> 
     let to_copy = "SELECT c.backup_id AS id FROM backup_copies c JOIN backups b ON b.id = c.backup_id
                    WHERE b.database_id = ?1 AND c.status IN ('queued', 'failed')";
     hold(to_copy, &[text(database)], "it still has to be copied to another store")?;
-    let jobs = "SELECT backup_id AS id FROM jobs WHERE status IN ('queued', 'running') AND backup_id IS NOT NULL";
-    hold(jobs, &[], "a job works on it")?;
+    for (id, why) in in_use(db, true)? {
+        held.insert(id, why.to_owned());
+    }
+    Ok(held)
+}
+
+/// Backups that something reads now or is about to, with what it is. With `own` the jobs that made them are among it, which end
+/// a moment after the backup is complete.
+pub(super) fn in_use(db: &Connection, own: bool) -> Outcome<Vec<(BackupId, &'static str)>> {
+    let jobs = "SELECT backup_id AS id FROM jobs
+                WHERE status IN ('queued', 'running') AND backup_id IS NOT NULL AND (?1 OR kind <> 'backup')";
     let diffs = "SELECT before_backup_id AS id FROM diffs WHERE status IN ('queued', 'running') AND before_backup_id IS NOT NULL
                  UNION ALL
                  SELECT after_backup_id FROM diffs WHERE status IN ('queued', 'running') AND after_backup_id IS NOT NULL";
-    hold(diffs, &[], "a comparison reads it")?;
     let restores = "SELECT backup_id AS id FROM restores WHERE status IN ('queued', 'running') AND backup_id IS NOT NULL
                     UNION ALL
                     SELECT safety_backup_id FROM restores WHERE status IN ('queued', 'running') AND safety_backup_id IS NOT NULL";
-    hold(restores, &[], "a restore reads it, or has it as its way back")?;
-    Ok(held)
+    let mut used = Vec::new();
+    for (sql, values, why) in [
+        (jobs, vec![own.into()], "a job works on it"),
+        (diffs, Vec::new(), "a comparison reads it"),
+        (restores, Vec::new(), "a restore reads it, or has it as its way back"),
+    ] {
+        used.extend(query::all(db, sql, &values, |row| Ok((row::parsed::<BackupId>(row, "id")?, why)))?);
+    }
+    let plans = "SELECT plan FROM restores WHERE status IN ('queued', 'running')";
+    for plan in query::all(db, plans, &[], |row| row::json::<RestorePlan>(row, "plan"))? {
+        for id in sides(db, &plan)? {
+            used.push((id, "rows of a comparison with it are being restored"));
+        }
+    }
+    Ok(used)
+}
+
+/// The backups that a restore of compared rows reads.
+pub(super) fn sides(db: &Connection, plan: &RestorePlan) -> Outcome<Vec<BackupId>> {
+    let Some(rows) = &plan.rows else { return Ok(Vec::new()) };
+    let sql = "SELECT before_backup_id, after_backup_id FROM diffs WHERE id = ?1";
+    let read =
+        |row: &Row<'_>| -> Outcome<_> { Ok([row::parsed_if_set(row, "before_backup_id")?, row::parsed_if_set(row, "after_backup_id")?]) };
+    Ok(query::first(db, sql, &[text(rows.diff_id)], read)?.into_iter().flatten().flatten().collect())
 }
 
 /// Names of the group's database, schedule and store.
