@@ -20,7 +20,7 @@ use tokio::{net::lookup_host, time::timeout};
 
 use super::{
     Notifier, NotifierInfo, NotifierKind, service,
-    text::{clean, color, cut, escape_html, line, plain, sign},
+    text::{bounded, clean, color, cut, escape_html, line, plain, sign},
 };
 use crate::{
     domain::{
@@ -84,7 +84,7 @@ impl NotifierKind for Email {
         let host = settings.text("host").unwrap_or_default().to_owned();
         let port = settings.integer("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(587);
         Ok(Arc::new(Mailer {
-            tls: tls(security, &host, settings.text("caCertificate"))?,
+            tls: tls(security, &host, service::authority(settings)?)?,
             from: mailbox("from", settings.text("from").unwrap_or_default())?,
             to: settings.list("to").into_iter().map(|to| mailbox("to", to)).collect::<Result<_>>()?,
             credentials,
@@ -123,7 +123,7 @@ struct Mailer {
 #[async_trait]
 impl Notifier for Mailer {
     async fn send(&self, notice: &Notice) -> Result<()> {
-        let message = message(&self.from, &self.to, notice)?;
+        let message = message(&self.from, &self.to, &bounded(notice))?;
         match timeout(LIMIT, self.deliver(&message)).await {
             Ok(sent) => sent,
             Err(_) => Err(Error::internal(format!("the mail server {} did not take the message within {LIMIT:?}", self.place()))

@@ -46,7 +46,7 @@ impl NotifierKind for Gotify {
     fn open(&self, settings: &Settings) -> Result<Arc<dyn Notifier>> {
         let token = Secret::new(settings.text("token").unwrap_or_default());
         Ok(Arc::new(Application {
-            http: Outbound::new("Gotify").trusting(settings.text("caCertificate")).hiding([token.clone()]),
+            http: Outbound::new("Gotify").trusting(service::authority(settings)?).hiding([token.clone()]),
             url: format!("{}/message", service::base(settings, "baseUrl")?),
             token,
         }))

@@ -63,7 +63,7 @@ impl NotifierKind for Ntfy {
         };
         Ok(Arc::new(Topic {
             http: Outbound::new("ntfy")
-                .trusting(settings.text("caCertificate"))
+                .trusting(service::authority(settings)?)
                 .hiding([token, password].into_iter().flatten().map(Secret::new)),
             url: service::base(settings, "baseUrl")?,
             topic: topic.to_owned(),

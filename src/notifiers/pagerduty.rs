@@ -9,7 +9,7 @@ use super::{
     Notifier, NotifierInfo, NotifierKind,
     http::Outbound,
     service,
-    text::{clean, cut, line},
+    text::{bounded, clean, cut, line},
 };
 use crate::{
     domain::{
@@ -109,6 +109,7 @@ impl Integration {
     }
 
     fn payload(&self, notice: &Notice) -> Value {
+        let notice = &bounded(notice);
         let mut details = Map::new();
         details.insert("What happened".into(), cut(&clean(&notice.what), 10_000).into());
         if !notice.next_step.is_empty() {

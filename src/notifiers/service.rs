@@ -18,6 +18,16 @@ pub(super) const AUTHORITY: Field = Field::new("caCertificate", "Certificate aut
     .help("PEM, for a server whose certificate an authority of your own has signed.")
     .section("TLS");
 
+/// The certificate authority in the settings; errors unless it looks like one.
+pub(super) fn authority(settings: &Settings) -> Result<Option<&str>> {
+    match settings.text(AUTHORITY.name) {
+        Some(text) if !text.contains("-----BEGIN CERTIFICATE-----") => {
+            Err(wrong(AUTHORITY.name, "is no certificate in PEM form: it begins with -----BEGIN CERTIFICATE-----"))
+        }
+        authority => Ok(authority),
+    }
+}
+
 /// Posts JSON; errors unless it was accepted.
 pub(super) async fn post_json(http: &Outbound, url: &str, headers: &[(&str, &str)], body: &Value) -> Result<Answer> {
     let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(headers.iter().copied()).collect();

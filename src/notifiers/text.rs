@@ -23,6 +23,20 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
     }
 }
 
+/// A notice whose texts are no longer than anybody reads, for forms without limits of their own.
+pub(super) fn bounded(notice: &Notice) -> Notice {
+    let facts = notice.facts.iter().take(50).map(|(name, value)| (cut(name, 100), cut(value, 500)));
+    Notice {
+        subject: cut(&notice.subject, 500),
+        title: cut(&notice.title, 1000),
+        what: cut(&notice.what, 20_000),
+        next_step: cut(&notice.next_step, 5000),
+        facts: facts.collect(),
+        group: cut(&notice.group, 500),
+        ..notice.clone()
+    }
+}
+
 /// `&`, `<`, `>` and quotes as HTML and Slack write them.
 pub(super) fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{Notifier, NotifierInfo, NotifierKind, http::Outbound, service};
+use super::{Notifier, NotifierInfo, NotifierKind, http::Outbound, service, text::bounded};
 use crate::{
     domain::{
         database::Settings,
@@ -54,7 +54,7 @@ impl NotifierKind for Webhook {
         let secret = settings.text("secret").map(Secret::new);
         let hidden = headers.iter().map(|(_, value)| value.clone()).chain(secret.clone());
         Ok(Arc::new(Hook {
-            http: Outbound::new("the webhook").trusting(settings.text("caCertificate")).hiding(hidden),
+            http: Outbound::new("the webhook").trusting(service::authority(settings)?).hiding(hidden),
             url: service::address(settings, "url")?,
             secret,
             headers,
@@ -72,7 +72,7 @@ struct Hook {
 #[async_trait]
 impl Notifier for Hook {
     async fn send(&self, notice: &Notice) -> Result<()> {
-        let body = serde_json::to_string(notice).context(Kind::Internal, || "writing the notice as JSON".into())?;
+        let body = serde_json::to_string(&bounded(notice)).context(Kind::Internal, || "writing the notice as JSON".into())?;
         let (id, timestamp) = (notice.id.to_string(), (Moment::now().0 / 1000).to_string());
         let mut headers = vec![
             ("content-type", "application/json"),

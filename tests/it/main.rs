@@ -18,6 +18,7 @@ mod jobs;
 mod mongodb;
 mod mysql;
 mod network;
+mod notifiers;
 mod options;
 mod packaging;
 mod peers;
