@@ -89,6 +89,9 @@ async fn run(pool: &Pool, organization: OrganizationId, job: &Job, lease: Lease)
                     learned: Learned::default(),
                     limits: job.limits.child.clone(),
                 };
+                for warning in queue::limits_not_held(job) {
+                    run.warn(warning);
+                }
                 attempt(pool, organization, job, &lease, &observer, run).await
             };
             if let Err(cause) = tokio::fs::remove_dir_all(&scratch).await {

@@ -15,6 +15,7 @@ use crate::{
         job::{Job, JobStatus},
         time::Moment,
     },
+    engines::process,
     error::{Error, Result},
 };
 
@@ -92,6 +93,11 @@ pub async fn expire_uploads(ctx: &Ctx) -> Result<()> {
 /// Queues the daily retention when it is due; see [`retention::daily`].
 pub async fn retain_daily(ctx: &Arc<Ctx>) -> Result<()> {
     retention::daily(ctx).await
+}
+
+/// What of the job's limits on child processes this machine cannot hold, for the job's log.
+pub fn limits_not_held(job: &Job) -> Vec<String> {
+    process::limits::unavailable(&job.limits.child)
 }
 
 /// Makes the private folder (0700) that one attempt of a job may spool into.

@@ -32,6 +32,7 @@ use tempfile::TempDir;
 use tokio::sync::broadcast;
 
 mod dead;
+mod limits;
 mod pool;
 
 const HOME: OrganizationId = OrganizationId::DEFAULT;

@@ -81,7 +81,8 @@ async fn email_arrives_as_text_and_as_html_in_one_conversation() {
     assert_eq!(header(&got, "Auto-Submitted"), "auto-generated");
     for part in ["text", "html"] {
         let text = got[part].as_str().unwrap().replace("&amp;", "&");
-        for said in ["Backup of shop failed", "connection refused", "What to do:", "Check that the server runs", "3 of 3", "jobs/1?a=1&b=2"] {
+        for said in ["Backup of shop failed", "connection refused", "What to do:", "Check that the server runs", "3 of 3", "jobs/1?a=1&b=2"]
+        {
             assert!(text.contains(said), "{part} lacks {said}: {text}");
         }
     }

@@ -61,7 +61,10 @@ fn webhook(received: &Received) -> Verdict {
     is(mac.verify_slice(&signature.ok_or("no signature")?).is_ok(), "the signature")?;
     is(received.header("authorization") == "Bearer abc" && received.header("x-team") == "data", "the headers")?;
     let notice: Notice = serde_json::from_str(&received.body).map_err(|cause| cause.to_string())?;
-    is(received.header("x-dbsnap-event") == notice.event.as_str() && received.header("x-dbsnap-delivery") == notice.id.to_string(), "event")?;
+    is(
+        received.header("x-dbsnap-event") == notice.event.as_str() && received.header("x-dbsnap-delivery") == notice.id.to_string(),
+        "event",
+    )?;
     Ok((204, ""))
 }
 

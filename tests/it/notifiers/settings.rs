@@ -8,7 +8,9 @@ use super::{failure, send};
 /// Settings of a kind that lead to `base`, an address without a path.
 pub fn leading_to(kind: &str, base: &str) -> Value {
     match kind {
-        "webhook" => json!({"url": format!("{base}/hook"), "secret": "s3cret-of-the-hook", "headers": "Authorization: Bearer abc\nX-Team: data"}),
+        "webhook" => {
+            json!({"url": format!("{base}/hook"), "secret": "s3cret-of-the-hook", "headers": "Authorization: Bearer abc\nX-Team: data"})
+        }
         "slack" => json!({"url": format!("{base}/services/T000/B000/XXXX")}),
         "discord" => json!({"url": format!("{base}/api/webhooks/1/abc")}),
         "teams" => json!({"url": format!("{base}/workflows/1/triggers/manual/paths/invoke?sig=abc")}),
@@ -16,7 +18,9 @@ pub fn leading_to(kind: &str, base: &str) -> Value {
         "ntfy" => json!({"baseUrl": base, "topic": "dbsnap-alerts", "token": "tk_abc"}),
         "gotify" => json!({"baseUrl": format!("{base}/gotify/"), "token": "A-token"}),
         "pagerduty" => json!({"baseUrl": base, "routingKey": "0123456789abcdef0123456789ABCDEF"}),
-        "email" => json!({"host": base.trim_start_matches("http://"), "security": "none", "from": "DBSnap <dbsnap@example.org>", "to": ["a@example.org"]}),
+        "email" => {
+            json!({"host": base.trim_start_matches("http://"), "security": "none", "from": "DBSnap <dbsnap@example.org>", "to": ["a@example.org"]})
+        }
         other => panic!("no settings of {other} here yet"),
     }
 }

@@ -1,0 +1,126 @@
+//! What child processes may take, seen from outside: through /proc.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use dbsnap::{
+    domain::run::{ChildLimits, Learned, Run, Silent},
+    engines::process::{Child, Program, limits},
+};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+fn run(limits: ChildLimits) -> (Run, TempDir) {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = Run {
+        cancel: CancellationToken::new(),
+        observer: Arc::new(Silent),
+        scratch: scratch.path().to_owned(),
+        tool_dirs: Vec::new(),
+        learned: Learned::default(),
+        limits,
+    };
+    (run, scratch)
+}
+
+fn sh(script: &str) -> Program {
+    Program::new("/bin/sh").arg("-c").arg(script)
+}
+
+/// Starts a shell that first writes its process id, and reads that.
+async fn started(script: &str, run: &Run) -> (Child, u32) {
+    let mut child = sh(&format!("echo $$; {script}")).stdout().spawn(run).unwrap();
+    let head = child.head(2, run).await.unwrap();
+    let pid = String::from_utf8_lossy(&head).lines().next().unwrap().parse().unwrap();
+    (child, pid)
+}
+
+/// Fields of /proc/PID/stat after the name: the third of the file is the first here.
+fn stat(pid: u32) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    text.rsplit(')').next().unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_child_is_as_nice_as_asked_and_gives_way_on_disks() {
+    let (plain, _a) = run(ChildLimits::default());
+    let (child, pid) = started("sleep 600", &plain).await;
+    let usual = stat(pid)[16].clone();
+    child.kill().await;
+
+    let (limited, _b) = run(ChildLimits { nice: Some(11), idle_io: Some(true), ..ChildLimits::default() });
+    let (child, pid) = started("sleep 600", &limited).await;
+    assert_eq!(stat(pid)[16], "11", "it would be {usual}");
+    let class = std::process::Command::new("ionice").arg("-p").arg(pid.to_string()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&class.stdout).trim(), "idle");
+    child.kill().await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named_with_limits_too() {
+    let (limited, _scratch) = run(ChildLimits { nice: Some(5), ..ChildLimits::default() });
+    let error = Program::new("/nowhere/pg_dump").spawn(&limited).err().expect("no such program");
+    assert!(error.to_string().contains("/nowhere/pg_dump"), "{error}");
+    let found = Program::new("sh").arg("-c").arg("exit 0").spawn(&limited).unwrap();
+    found.success(&limited).await.unwrap();
+}
+
+#[tokio::test]
+async fn children_that_take_more_memory_than_allowed_are_ended_and_the_error_says_so() {
+    let limit = 64 << 20;
+    let (limited, _scratch) = run(ChildLimits { memory_bytes: Some(limit), ..ChildLimits::default() });
+    let alone = limits::unavailable(&limited.limits);
+    // Until its input ends, tail keeps the last 256 MiB of it.
+    let error = sh("head -c 268435456 /dev/zero | tail -c 268435456 > /dev/null").spawn(&limited).unwrap().success(&limited).await;
+    match alone.is_empty() {
+        true => {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("more than 67108864 bytes of memory together"), "{error}");
+            let left = groups("memory");
+            assert!(left.is_empty(), "the group is gone with its last child: {left:?}");
+        }
+        false => assert!(error.is_err(), "no control group, but each child by itself: {alone:?}"),
+    }
+    let (child, pid) = started("sleep 600", &limited).await;
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let address_space = limits.lines().find(|line| line.starts_with("Max address space")).unwrap();
+    let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(group.contains("/dbsnap-") || address_space.contains("67108864"), "{group} {address_space}");
+    child.kill().await;
+}
+
+#[tokio::test]
+async fn children_get_no_more_processor_time_than_allowed() {
+    let (limited, _scratch) = run(ChildLimits { cpu_percent: Some(20), ..ChildLimits::default() });
+    let missing = limits::unavailable(&limited.limits);
+    if !missing.is_empty() {
+        assert!(missing[0].contains("processor limit"), "{missing:?}");
+        return;
+    }
+    let begun = Instant::now();
+    let (child, pid) = started("(while :; do :; done) & while :; do :; done", &limited).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(group.contains("/dbsnap-"), "{group}");
+    // Both loops share it: the time of the shell alone is below all that they may have.
+    let ticks: u64 = stat(pid)[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    let used = Duration::from_millis(ticks * 10);
+    assert!(used < begun.elapsed().mul_f64(0.35), "{used:?} of {:?}", begun.elapsed());
+    assert!(used > Duration::from_millis(20), "it did run: {used:?}");
+    child.kill().await;
+}
+
+/// Groups of this process that are left.
+fn groups(controller: &str) -> Vec<String> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let Some(path) = own.lines().find_map(|line| line.split_once(&format!(":{controller}:")).map(|(_, path)| path.to_owned())) else {
+        return Vec::new();
+    };
+    let folder = format!("/sys/fs/cgroup/{controller}{path}");
+    let ours = format!("dbsnap-{}-", std::process::id());
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    entries.filter(|name| name.starts_with(&ours)).collect()
+}
