@@ -71,6 +71,7 @@ impl Place {
         let options = BackupOptions { artifacts: artifacts.to_vec(), encrypt, snapshot, engine, ..BackupOptions::default() };
         let settings = home.settings(database);
         let plan = Plan {
+            schedule_id: None,
             id: BackupId::new(),
             database: "suite",
             kind: BackupType::Manual,
