@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         ids::{OrganizationId, StoreId},
+        schedule::ScheduleDetails,
         store::StoreConfig,
     },
     error::{Error, Result},
@@ -58,9 +59,29 @@ pub async fn update(db: &Db, store: &StoreConfig) -> Result<()> {
     .await
 }
 
-/// Errors with `Conflict` while a database or a backup uses it.
+/// True while a backup is in it, whole or as a copy.
+pub async fn in_use(db: &Db, id: StoreId) -> Result<bool> {
+    db.read("looking for backups in the store", move |db| {
+        let sql = "SELECT 1 FROM backups WHERE store_id = ?1 UNION ALL SELECT 1 FROM backup_copies WHERE store_id = ?1 LIMIT 1";
+        Ok(query::first(db, sql, &[text(id)], |_| Ok(()))?.is_some())
+    })
+    .await
+}
+
+/// Errors with `Conflict` while a database, a schedule or a backup uses it.
 pub async fn delete(db: &Db, organization: OrganizationId, id: StoreId) -> Result<()> {
     db.write("removing the store", move |db| {
+        let sql = "SELECT name, details FROM schedules WHERE organization_id = ?1 ORDER BY name";
+        let schedules = query::all(db, sql, &[text(organization)], |row| {
+            let details: ScheduleDetails = row::json(row, "details")?;
+            let uses = details.destinations.iter().any(|destination| destination.store_id == id);
+            Ok(uses.then(|| row::plain::<String>(row, "name")).transpose()?)
+        })?;
+        if let Some(name) = schedules.into_iter().flatten().next() {
+            return Err(Error::conflict(format!("the schedule '{name}' sends its backups to the store"))
+                .hint("give the schedule another destination first")
+                .into());
+        }
         let removed =
             db.execute("DELETE FROM stores WHERE id = ?1 AND organization_id = ?2", params![id.to_string(), organization.to_string()])?;
         if removed == 0 { Err(missing(id).into()) } else { Ok(()) }

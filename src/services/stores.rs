@@ -1,22 +1,23 @@
 //! Configured stores: opening them, and telling how they are.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use futures_util::StreamExt;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use super::{Ctx, secrets};
+use super::{Ctx, audit, databases, secrets};
 use crate::{
     db,
     domain::{
         database::Settings,
+        fields::SettingsExt,
         ids::{OrganizationId, StoreId},
         permissions::{Actor, Permission},
         store::{ObjectInfo, StoreConfig, StoreHealth},
         time::Moment,
     },
-    error::Result,
+    error::{Error, Result},
     stores::{self, Store},
 };
 
@@ -46,6 +47,128 @@ pub async fn list(ctx: &Ctx, actor: &Actor) -> Result<Vec<StoreView>> {
 pub async fn get(ctx: &Ctx, actor: &Actor, id: StoreId) -> Result<StoreView> {
     actor.require(Permission::View)?;
     view(db::stores::get(&ctx.db, actor.organization_id, id).await?)
+}
+
+/// The kinds of store of this build.
+pub fn kinds() -> Vec<&'static stores::StoreInfo> {
+    stores::registry().iter().map(|kind| kind.info()).collect()
+}
+
+/// A store as a person or a program describes it. A secret setting that is absent in an update stays as it is.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoreInput {
+    pub name: String,
+    /// The kind of store, such as `local`.
+    #[schema(example = "local")]
+    pub kind: String,
+    /// The kind's own fields.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub settings: Settings,
+}
+
+/// Adds a store, after it was proven that it can be written to.
+pub async fn create(ctx: &Ctx, actor: &Actor, input: StoreInput) -> Result<StoreView> {
+    actor.require(Permission::Configure)?;
+    let now = ctx.now();
+    let config = StoreConfig {
+        id: StoreId::new(),
+        organization_id: actor.organization_id,
+        name: String::new(),
+        kind: input.kind.clone(),
+        settings: Settings::new(),
+        created_at: now,
+        updated_at: now,
+    };
+    let config = checked(ctx, input, config).await?;
+    db::stores::insert(&ctx.db, &config).await?;
+    audit::record(ctx, actor, "store.create", config.id, json!({ "name": config.name, "kind": config.kind })).await?;
+    view(config)
+}
+
+/// Changes a store. Its kind cannot change, and where it is only while nothing is in it: backups would be looked for elsewhere.
+pub async fn update(ctx: &Ctx, actor: &Actor, id: StoreId, input: StoreInput) -> Result<StoreView> {
+    actor.require(Permission::Configure)?;
+    let old = db::stores::get(&ctx.db, actor.organization_id, id).await?;
+    if id == StoreId::LOCAL {
+        return Err(Error::conflict("the first local store is where BACKUP_STORAGE_PATH says").hint("change BACKUP_STORAGE_PATH and restart"));
+    }
+    if input.kind != old.kind {
+        return Err(Error::validation(format!("the kind of '{}' cannot be changed", old.name)).hint("add a new store instead"));
+    }
+    let config = checked(ctx, input, StoreConfig { updated_at: ctx.now(), ..old.clone() }).await?;
+    if config.settings.get("path") != old.settings.get("path") && db::stores::in_use(&ctx.db, id).await? {
+        return Err(Error::conflict(format!("'{}' holds backups, which would be looked for in the other folder", old.name))
+            .hint("add the other folder as a new store"));
+    }
+    db::stores::update(&ctx.db, &config).await?;
+    audit::record(ctx, actor, "store.update", id, json!({ "name": config.name })).await?;
+    view(config)
+}
+
+/// Removes a store from the configuration; what is in it stays. Errors with `CONFLICT` while a database, a schedule or a backup
+/// uses it.
+pub async fn delete(ctx: &Ctx, actor: &Actor, id: StoreId) -> Result<()> {
+    actor.require(Permission::Configure)?;
+    let config = db::stores::get(&ctx.db, actor.organization_id, id).await?;
+    if id == StoreId::LOCAL {
+        return Err(Error::conflict("the first local store is part of the installation and stays"));
+    }
+    db::stores::delete(&ctx.db, actor.organization_id, id).await?;
+    audit::record(ctx, actor, "store.delete", id, json!({ "name": config.name })).await
+}
+
+/// Lays the input over what is stored, checks it, and proves that the store can be written to.
+async fn checked(ctx: &Ctx, input: StoreInput, before: StoreConfig) -> Result<StoreConfig> {
+    let name = input.name.trim().to_owned();
+    let mut problems = Vec::new();
+    if !databases::is_name(&name) {
+        problems.push(("name".to_owned(), databases::NAME_RULE.to_owned()));
+    }
+    let kind = stores::find(&input.kind)?;
+    let fields = kind.info().settings;
+    let known = secrets::open(&ctx.keys.current(), &purpose(before.id), fields, before.settings.clone())?;
+    let settings = match secrets::merge(fields, input.settings, &known) {
+        Ok(settings) => settings,
+        Err(error) => {
+            problems.extend(error.fields);
+            Settings::new()
+        }
+    };
+    if problems.is_empty() && let Err(problem) = check_place(ctx, &before, &settings).await? {
+        problems.push(("path".to_owned(), problem));
+    }
+    if !problems.is_empty() {
+        return Err(Error::validation("the store is not valid").fields(problems));
+    }
+    kind.open(&settings)?.health().await?;
+    let settings = secrets::seal(&ctx.keys.current(), &purpose(before.id), fields, settings);
+    Ok(StoreConfig { name, settings, ..before })
+}
+
+/// A folder must not be one that DBSnap uses for itself, nor hold or be in that of another store: what is cleaned up in one
+/// would be gone from the other. The problem, in words.
+async fn check_place(ctx: &Ctx, store: &StoreConfig, settings: &Settings) -> Result<std::result::Result<(), String>> {
+    let Some(path) = settings.text("path") else { return Ok(Ok(())) };
+    let path = Path::new(path);
+    if !path.is_absolute() {
+        return Ok(Err("must be an absolute path, such as /mnt/archive".into()));
+    }
+    let overlap = |other: &Path| {
+        let (a, b) = (databases::real_place(path), databases::real_place(other));
+        a.starts_with(&b) || b.starts_with(&a)
+    };
+    if overlap(&ctx.config.data_dir) {
+        return Ok(Err("overlaps with DBSnap's own data directory".into()));
+    }
+    for other in db::stores::list(&ctx.db, store.organization_id).await? {
+        let place = other.settings.text("path").map(Path::new);
+        if other.id != store.id && place.is_some_and(overlap) {
+            return Ok(Err(format!("overlaps with the folder of the store '{}'", other.name)));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Writes and removes a probe object, and tells the space left.

@@ -64,8 +64,12 @@ async fn files(ctx: &Ctx, organization: OrganizationId, backup: &Backup, store: 
         ctx.snapshots.forget(artifact.id);
     }
     // The manifest goes first: what it vouched for is then an orphan, never a backup with missing artifacts.
-    let keys = backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key));
-    for (index, key) in keys.enumerate() {
+    let keys: Vec<_> = backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)).collect();
+    if let Some(first) = keys.first() {
+        // A store that is away is asked for nothing.
+        store.stat(first).await.map_err(|error| Refused { error, untouched: true })?;
+    }
+    for (index, key) in keys.into_iter().enumerate() {
         if let Err(error) = store.delete(key).await {
             let untouched = index == 0 && matches!(store.stat(key).await, Ok(Some(_)));
             return Err(Refused { error: error.while_doing(format!("deleting {key}")), untouched });

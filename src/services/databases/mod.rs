@@ -176,7 +176,7 @@ pub(super) fn refuse_own_files(ctx: &Ctx, engine: &dyn Engine, settings: &Settin
 }
 
 /// Where a path leads: through links, and where nothing is there yet, through the nearest folder that is.
-fn real_place(path: &Path) -> PathBuf {
+pub(super) fn real_place(path: &Path) -> PathBuf {
     /// As many links as Linux follows.
     const LINKS: usize = 40;
 

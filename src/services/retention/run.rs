@@ -17,7 +17,7 @@ use crate::{
         run::Run,
     },
     error::{Error, Kind, Result},
-    services::{Ctx, audit, backup::remove},
+    services::{Ctx, audit, backup::remove, stores},
 };
 
 /// Lines of each kind that the job's report holds at most; the log has them all.
@@ -111,6 +111,15 @@ async fn delete(
     run: &Run,
     done: &mut Done,
 ) -> Result<()> {
+    let backup = match db::backups::get(&ctx.db, organization, planned.id).await {
+        Ok(backup) => backup,
+        Err(error) if error.kind == Kind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if let Err(error) = present(ctx, organization, plan, &backup).await {
+        refuse(&backup, line(&backup, &planned.reasons, Some(plan)), error, run, done);
+        return Ok(());
+    }
     let claimed = db::retention::claim(&ctx.db, organization, plan.group, planned.id, &judgement(ctx)).await?;
     let (reasons, size_bytes) = match claimed {
         Claim::Delete { reasons, size_bytes } => (reasons, size_bytes),
@@ -120,11 +129,8 @@ async fn delete(
             return Ok(());
         }
     };
-    let backup = match db::backups::get(&ctx.db, organization, planned.id).await {
-        Ok(backup) => backup,
-        Err(error) if error.kind == Kind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    // As it is since the claim: its own store may be another one now.
+    let backup = db::backups::get(&ctx.db, organization, planned.id).await?;
     let line = line(&backup, &reasons, Some(plan));
     // Written first: nothing goes without a trace, even if the process ends right after.
     let actor = Actor { organization_id: organization, ..Actor::system() };
@@ -144,6 +150,19 @@ async fn delete(
     done.bytes += size_bytes;
     done.deleted.push(line);
     Ok(())
+}
+
+/// Errors when nothing of the backup is in the store: then it is more likely that the wrong folder is mounted than that the
+/// store lost all of it, and a row that is deleted would leave the files behind.
+async fn present(ctx: &Ctx, organization: OrganizationId, plan: &GroupPlan, backup: &Backup) -> Result<()> {
+    let store = stores::open(ctx, organization, plan.group.store_id).await?;
+    for key in backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)) {
+        if store.stat(key).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(Error::new(Kind::Storage, format!("nothing of it is in the store '{}' any more", plan.store_name))
+        .hint("is the volume mounted? If the store has lost it, delete the backup by hand"))
 }
 
 fn refuse(backup: &Backup, mut line: Value, error: Error, run: &Run, done: &mut Done) {
