@@ -92,7 +92,9 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: StoreId, input: StoreInput) ->
     actor.require(Permission::Configure)?;
     let old = db::stores::get(&ctx.db, actor.organization_id, id).await?;
     if id == StoreId::LOCAL {
-        return Err(Error::conflict("the first local store is where BACKUP_STORAGE_PATH says").hint("change BACKUP_STORAGE_PATH and restart"));
+        return Err(
+            Error::conflict("the first local store is where BACKUP_STORAGE_PATH says").hint("change BACKUP_STORAGE_PATH and restart")
+        );
     }
     if input.kind != old.kind {
         return Err(Error::validation(format!("the kind of '{}' cannot be changed", old.name)).hint("add a new store instead"));
@@ -136,7 +138,9 @@ async fn checked(ctx: &Ctx, input: StoreInput, before: StoreConfig) -> Result<St
             Settings::new()
         }
     };
-    if problems.is_empty() && let Err(problem) = check_place(ctx, &before, &settings).await? {
+    if problems.is_empty()
+        && let Err(problem) = check_place(ctx, &before, &settings).await?
+    {
         problems.push(("path".to_owned(), problem));
     }
     if !problems.is_empty() {

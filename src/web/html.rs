@@ -50,6 +50,8 @@ const NAVIGATION: &[(&str, &str, &str, &str)] = &[
     ("", "Restores", "/restores", "restore"),
     ("Operate", "Jobs", "/jobs", "jobs"),
     ("", "Logs", "/logs", "logs"),
+    ("", "Retention", "/retention-policies", "history"),
+    ("", "Stores", "/stores", "store"),
     ("", "Audit", "/audit", "audit"),
     ("", "Settings", "/settings", "settings"),
 ];
@@ -71,6 +73,10 @@ const NOTICES: &[(&str, &str)] = &[
     ("session", "That session was signed out."),
     ("key-removed", "The API key was removed; it stops working at once."),
     ("maintained", "Queued: its report appears under Maintenance when it is done."),
+    ("maintained", "Done."),
+    ("policy-removed", "The retention policy was removed."),
+    ("store-removed", "The store was removed from here. What is in it stays."),
+    ("store-works", "The store works: something was written to it and removed again."),
 ];
 
 impl Layout {

@@ -25,6 +25,7 @@ use utoipa_axum::{
 use super::{
     account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
     exports, jobs, logs, middleware, restores, stores, system,
+    exports, jobs, middleware, restores, retention, stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -98,9 +99,18 @@ fn api() -> Routes {
         .routes(routes!(jobs::retry::api))
         .routes(routes!(logs::list::api))
         .routes(routes!(logs::export::api))
+        // retention
+        .routes(routes!(retention::list::api, retention::create::api))
+        .routes(routes!(retention::preview::api_plan))
+        .routes(routes!(retention::preview::api_draft))
+        .routes(routes!(retention::run::api))
+        .routes(routes!(retention::show::api, retention::update::api, retention::delete::api))
+        .routes(routes!(retention::preview::api))
+        .routes(routes!(retention::choose::api))
+        .routes(routes!(backups::copies::api))
         // stores
-        .routes(routes!(stores::list::api))
-        .routes(routes!(stores::show::api))
+        .routes(routes!(stores::list::api, stores::create::api))
+        .routes(routes!(stores::show::api, stores::update::api, stores::delete::api))
         .routes(routes!(stores::test::api))
         .routes(routes!(stores::objects::api))
         // accounts
@@ -169,6 +179,21 @@ fn pages() -> Table {
         ("/jobs/{id}/cancel", vec![(Method::POST, post(jobs::cancel::submit))]),
         ("/jobs/{id}/retry", vec![(Method::POST, post(jobs::retry::submit))]),
         ("/logs", vec![(Method::GET, get(logs::list::page))]),
+        ("/retention-policies", vec![(Method::GET, get(retention::list::page)), (Method::POST, post(retention::create::submit))]),
+        ("/retention-policies/new", vec![(Method::GET, get(retention::create::page))]),
+        ("/retention-policies/plan", vec![(Method::GET, get(retention::preview::page))]),
+        ("/retention-policies/preview", vec![(Method::POST, post(retention::preview::part))]),
+        ("/retention-policies/run", vec![(Method::POST, post(retention::run::submit))]),
+        ("/retention-policies/manual", vec![(Method::POST, post(retention::choose::submit))]),
+        ("/retention-policies/{id}", vec![(Method::POST, post(retention::update::submit))]),
+        ("/retention-policies/{id}/edit", vec![(Method::GET, get(retention::update::page))]),
+        ("/retention-policies/{id}/delete", vec![(Method::POST, post(retention::delete::submit))]),
+        ("/stores", vec![(Method::GET, get(stores::list::page)), (Method::POST, post(stores::create::submit))]),
+        ("/stores/new", vec![(Method::GET, get(stores::create::page))]),
+        ("/stores/{id}", vec![(Method::POST, post(stores::update::submit))]),
+        ("/stores/{id}/edit", vec![(Method::GET, get(stores::update::page))]),
+        ("/stores/{id}/test", vec![(Method::POST, post(stores::test::submit))]),
+        ("/stores/{id}/delete", vec![(Method::POST, post(stores::delete::submit))]),
         ("/audit", vec![(Method::GET, get(audit::list::page))]),
         ("/settings", vec![(Method::GET, get(system::settings::page)), (Method::POST, post(system::settings::submit))]),
         ("/settings/maintenance", vec![(Method::POST, post(system::maintenance::submit))]),

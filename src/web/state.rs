@@ -2,6 +2,7 @@
 
 use crate::domain::{
     backup::{BackupStatus, VerifyState},
+    copy::CopyStatus,
     diff::DiffStatus,
     job::JobStatus,
     restore::RestoreStatus,
@@ -25,6 +26,7 @@ const COMPLETED: Look = look("ok", "✓", "completed");
 const FAILED: Look = look("bad", "✕", "failed");
 const CANCELLED: Look = look("", "–", "cancelled");
 const INTERRUPTED: Look = look("warn", "!", "interrupted");
+const DELETING: Look = look("busy", "◐", "being deleted");
 
 /// Anything that has a look.
 pub trait State {
@@ -58,7 +60,18 @@ impl State for BackupStatus {
             Self::Failed => FAILED,
             Self::Cancelled => CANCELLED,
             Self::Interrupted => INTERRUPTED,
-            Self::Deleting => look("busy", "◐", "being deleted"),
+            Self::Deleting => DELETING,
+        }
+    }
+}
+
+impl State for CopyStatus {
+    fn look(&self) -> Look {
+        match self {
+            Self::Queued => QUEUED,
+            Self::Complete => COMPLETED,
+            Self::Failed => FAILED,
+            Self::Deleting => DELETING,
         }
     }
 }

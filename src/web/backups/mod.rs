@@ -1,6 +1,7 @@
 //! Backups: pages and API.
 
 pub mod cancel;
+pub mod copies;
 pub mod delete;
 pub mod download;
 pub mod list;

@@ -9,9 +9,10 @@ use crate::{
     domain::{
         artifact::ArtifactKind,
         backup::{Backup, BackupStatus, VerifyState},
+        copy::BackupCopy,
         ids::BackupId,
     },
-    services::{Ctx, backup},
+    services::{Ctx, backup, copies},
     web::{
         compare::place::address,
         envelope::{self, Envelope},
@@ -34,6 +35,7 @@ struct Show {
     /// What has to be typed to delete it.
     confirm: String,
     store: String,
+    copies: Vec<BackupCopy>,
 }
 
 /// One backup with its artifacts and row counts.
@@ -54,9 +56,10 @@ pub async fn page(
     let backup = backup::get(&ctx, &user, id).await?;
     let log = LiveLog::load(&ctx, &user, backup.job_id, backup.status.is_over(), format!("/backups/{id}"), query.level).await?;
     let store = crate::services::stores::get(&ctx, &user, backup.store_id).await?.name;
+    let copies = copies::list(&ctx, &user, id).await?;
     let layout = layout.titled(format!("Backup of {}", backup.database_name));
     let confirm = super::delete::confirmation(&backup);
-    Ok(render(&ctx, &Show { layout, backup, log, confirm, store })?)
+    Ok(render(&ctx, &Show { layout, backup, log, confirm, store, copies })?)
 }
 
 /// Where the rows of a table are looked at.

@@ -1,1 +1,11 @@
-//! Retention policies: one page and one group of addresses.
+//! Retention policies: pages and API.
+
+pub mod choose;
+pub mod create;
+pub mod delete;
+pub mod form;
+pub mod list;
+pub mod preview;
+pub mod run;
+pub mod show;
+pub mod update;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{extract::State, response::Redirect};
 
 use crate::{
     domain::{ids::StoreId, store::StoreHealth},
@@ -19,4 +19,10 @@ use crate::{
     responses((status = 200, body = Envelope<StoreHealth>)))]
 pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<StoreId>) -> Result<Envelope<StoreHealth>, Failure> {
     Ok(envelope::ok(stores::health(&ctx, &user, id).await?))
+}
+
+/// POST /stores/{id}/test
+pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<StoreId>) -> Result<Redirect, Failure> {
+    stores::health(&ctx, &user, id).await?;
+    Ok(Redirect::to("/stores?notice=store-works"))
 }
