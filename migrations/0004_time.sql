@@ -162,3 +162,14 @@ CREATE INDEX artifacts_by_store ON artifacts (store_id, stored_size);
 CREATE INDEX deliveries_by_time ON deliveries (created_at);
 CREATE INDEX restores_by_backup ON restores (backup_id);
 CREATE INDEX restores_by_safety ON restores (safety_backup_id);
+
+-- How many backups have ended, ever. Counted when they end, so that it does not fall when old backups are deleted.
+CREATE TABLE backup_totals (
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    -- Empty for a target that is no configured database.
+    database_id TEXT NOT NULL,
+    database_name TEXT NOT NULL,
+    status TEXT NOT NULL,
+    backups BIGINT NOT NULL,
+    PRIMARY KEY (organization_id, database_id, database_name, status)
+);

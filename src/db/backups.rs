@@ -7,6 +7,7 @@ use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 use super::{
     Db, artifacts, backup_copies,
     fault::Outcome,
+    metrics,
     query::{self, Conditions, holding, text},
     retention, row,
 };
@@ -144,6 +145,7 @@ pub async fn complete(db: &Db, backup: &Backup) -> Result<()> {
         if changed == 0 {
             return Err(not_open(backup.id).into());
         }
+        metrics::count_backup(db, backup.id)?;
         insert_artifacts(db, &backup)
     })
     .await
@@ -153,10 +155,14 @@ pub async fn complete(db: &Db, backup: &Backup) -> Result<()> {
 pub async fn finish(db: &Db, id: BackupId, status: BackupStatus, error: Option<&str>, at: Moment) -> Result<bool> {
     let error = error.map(str::to_owned);
     db.write("ending the backup", move |db| {
+        let open = query::first(db, "SELECT 1 FROM backups WHERE id = ?1 AND status IN ('queued', 'running')", &[text(id)], |_| Ok(()))?;
         let changed = db.execute(
             "UPDATE backups SET status = ?2, error = ?3, finished_at = ?4 WHERE id = ?1 AND status <> 'completed'",
             params![id.to_string(), status.as_str(), error, at.0],
         )?;
+        if open.is_some() {
+            metrics::count_backup(db, id)?;
+        }
         Ok(changed > 0)
     })
     .await

@@ -25,6 +25,7 @@ mod fault;
 pub mod jobs;
 pub mod lock;
 pub mod logs;
+pub mod metrics;
 pub mod notices;
 pub mod notifiers;
 pub mod open;

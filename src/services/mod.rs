@@ -33,6 +33,7 @@ pub mod compare;
 pub mod copies;
 pub mod databases;
 pub mod exports;
+pub mod health;
 pub mod heartbeats;
 pub mod hooks;
 pub mod jobs;

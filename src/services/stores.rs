@@ -18,7 +18,10 @@ use crate::{
         time::Moment,
     },
     error::{Error, Result},
-    stores::{self, Store},
+    stores::{
+        self, Store,
+        counted::{self, Counted},
+    },
 };
 
 /// Objects that a listing returns at most.
@@ -201,7 +204,9 @@ pub(super) async fn open(ctx: &Ctx, organization: OrganizationId, id: StoreId) -
     let config = db::stores::get(&ctx.db, organization, id).await?;
     let kind = stores::find(&config.kind)?;
     let settings = secrets::open(&ctx.keys.current(), &purpose(id), kind.info().settings, config.settings)?;
-    kind.open(&settings)
+    let errors = ctx.metrics.store_errors(id);
+    let store = counted::count(&errors, kind.open(&settings))?;
+    Ok(Arc::new(Counted::new(store, errors)))
 }
 
 /// Makes the local store's row say what BACKUP_STORAGE_PATH says, and the folder exist.

@@ -165,13 +165,6 @@ pub async fn settings_put(ctx: &Ctx, actor: &Actor, changes: Settings) -> Result
     settings(ctx).await
 }
 
-/// Errors unless the catalogue answers and the local store can be written to.
-pub async fn ready(ctx: &Ctx) -> Result<()> {
-    db::settings::get(&ctx.db, "instance_id").await?;
-    stores::open(ctx, OrganizationId::DEFAULT, StoreId::LOCAL).await?.health().await?;
-    Ok(())
-}
-
 /// The id of this installation, made at the first start.
 pub async fn instance_id(database: &db::Db) -> Result<String> {
     if let Some(id) = db::settings::get(database, "instance_id").await? {

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
 };
 
+pub mod counted;
 pub mod local;
 
 /// Every store of this build, in the order people see them.

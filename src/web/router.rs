@@ -214,6 +214,7 @@ fn public_pages() -> Table {
         ("/setup", vec![(Method::GET, get(account::setup::page)), (Method::POST, post(account::setup::submit))]),
         ("/login", vec![(Method::GET, get(account::login::page)), (Method::POST, post(account::login::submit))]),
         ("/exports/{token}", vec![(Method::GET, get(exports::file))]),
+        ("/metrics", vec![(Method::GET, get(system::metrics::text))]),
         ("/theme", vec![(Method::GET, get(system::theme::set))]),
         ("/static/{*name}", vec![(Method::GET, get(assets::serve))]),
     ]

@@ -45,6 +45,7 @@ pub struct LogQuery {
 #[into_params(parameter_in = Query)]
 pub struct ExportQuery {
     /// `text` or `ndjson`: the whole log as a file instead.
+    #[param(inline)]
     pub format: Option<LogFormat>,
 }
 

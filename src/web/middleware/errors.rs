@@ -82,7 +82,8 @@ pub async fn answer(State(ctx): State<Arc<Ctx>>, request: Request, next: Next) -
 }
 
 async fn written(ctx: &Arc<Ctx>, asked: &Asked, error: &Error) -> Response {
-    if asked.uri.path().starts_with("/api/") {
+    // What programs read never leads to the login page.
+    if asked.uri.path().starts_with("/api/") || asked.uri.path() == "/metrics" {
         let mut response = (status(error), Json(envelope::error(error, Some(asked.request_id.clone())))).into_response();
         if error.kind == Kind::Unauthorized {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

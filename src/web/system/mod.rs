@@ -4,6 +4,7 @@ pub mod dashboard;
 pub mod health;
 pub mod jump;
 pub mod maintenance;
+pub mod metrics;
 pub mod settings;
 pub mod stats;
 pub mod status;

@@ -6,6 +6,8 @@ pub mod compare;
 mod connections;
 mod events;
 mod hostile;
+mod jobs;
+mod monitoring;
 mod pages;
 pub mod site;
 mod uploads;
