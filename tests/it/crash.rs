@@ -93,7 +93,7 @@ async fn completed(server: &Served) -> Vec<Value> {
 
 /// Every file in the store belongs to a completed backup, every file of a completed backup is there in full size, and
 /// no temporary file is left.
-async fn agree(server: &Served, place: &std::path::Path) {
+pub async fn agree(server: &Served, place: &std::path::Path) {
     let mut promised = BTreeSet::new();
     for brief in completed(server).await {
         let backup = server.get(&format!("/api/backups/{}", brief["id"].as_str().unwrap())).await;
@@ -127,12 +127,16 @@ fn walk(folder: &std::path::Path, files: &mut BTreeSet<std::path::PathBuf>) {
 
 /// About 60 MB that do not compress away.
 fn make_big(path: &std::path::Path) {
+    make(path, 15_000);
+}
+
+/// As many rows of 4 kB that do not compress away.
+pub fn make(path: &std::path::Path, rows: u32) {
     let connection = rusqlite::Connection::open(path).unwrap();
-    connection
-        .execute_batch(
-            "CREATE TABLE rows (id INTEGER PRIMARY KEY, data BLOB);
-             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000)
-             INSERT INTO rows SELECT i, randomblob(4000) FROM n;",
-        )
-        .unwrap();
+    let fill = format!(
+        "CREATE TABLE rows (id INTEGER PRIMARY KEY, data BLOB);
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+         INSERT INTO rows SELECT i, randomblob(4000) FROM n;"
+    );
+    connection.execute_batch(&fill).unwrap();
 }

@@ -13,6 +13,7 @@ mod config;
 mod conformance;
 mod crash;
 mod decrypt_script;
+mod endings;
 mod guards;
 mod jobs;
 mod mongodb;

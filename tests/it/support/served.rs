@@ -68,6 +68,11 @@ impl Served {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM).unwrap();
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Host and port, for connections that are not HTTP clients' own.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
