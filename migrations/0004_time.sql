@@ -90,7 +90,7 @@ ALTER TABLE jobs ADD COLUMN dead BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE jobs ADD COLUMN report TEXT;
 -- False from the end of a job until everything that follows from it (chains, notifications, retention) was seen to.
 ALTER TABLE jobs ADD COLUMN followed_up BOOLEAN NOT NULL DEFAULT TRUE;
-CREATE INDEX jobs_by_status ON jobs (organization_id, status, created_at);
+CREATE INDEX jobs_by_status ON jobs (organization_id, status, created_at, id);
 CREATE INDEX jobs_to_follow_up ON jobs (followed_up, finished_at);
 CREATE INDEX jobs_dead ON jobs (dead, finished_at);
 CREATE INDEX jobs_by_database ON jobs (database_id, created_at);
@@ -153,10 +153,18 @@ CREATE TABLE alerts (
 );
 
 CREATE INDEX execution_logs_by_time ON execution_logs (at);
-CREATE INDEX backups_by_organization_status ON backups (organization_id, status, created_at);
+CREATE INDEX backups_by_organization_status ON backups (organization_id, status, created_at, id);
 CREATE INDEX restores_by_status ON restores (status);
 
 -- Long histories stay fast: the newest of each database, sums over stores, what grows old, and what points at a deleted row.
+-- With the id, in which lists are ordered at last, pages far behind are found in the index alone.
+DROP INDEX backups_by_time;
+CREATE INDEX backups_by_time ON backups (organization_id, created_at, id);
+CREATE INDEX backups_by_type ON backups (organization_id, type, created_at, id);
+CREATE INDEX backups_by_name ON backups (organization_id, database_name, created_at, id);
+DROP INDEX jobs_by_time;
+CREATE INDEX jobs_by_time ON jobs (organization_id, created_at, id);
+CREATE INDEX jobs_by_kind ON jobs (organization_id, kind, created_at, id);
 CREATE INDEX backups_by_database_status ON backups (database_id, status, created_at);
 CREATE INDEX artifacts_by_store ON artifacts (store_id, stored_size);
 CREATE INDEX deliveries_by_time ON deliveries (created_at);

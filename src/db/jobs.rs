@@ -272,7 +272,7 @@ pub async fn depth(db: &Db, organization: OrganizationId, now: Moment) -> Result
 /// Jobs that are over and whose consequences nobody has seen to yet, the oldest first, at most `limit`.
 pub async fn to_follow_up(db: &Db, limit: u32) -> Result<Vec<(OrganizationId, Job)>> {
     db.read("listing ended jobs", move |db| {
-        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE NOT followed_up ORDER BY finished_at, id LIMIT ?1");
+        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE followed_up = FALSE ORDER BY finished_at, id LIMIT ?1");
         query::all(db, &sql, &[i64::from(limit).into()], read_with_organization)
     })
     .await

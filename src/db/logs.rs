@@ -4,7 +4,7 @@ use deadpool_sqlite::rusqlite::{Row, params};
 
 use super::{
     Db,
-    fault::Outcome,
+    fault::{Fault, Outcome},
     query::{self, Conditions, holding, text},
     row,
 };
@@ -64,20 +64,23 @@ pub async fn bounds(db: &Db, filter: &LogFilter) -> Result<(i64, i64)> {
 
     let (start, end) = (filter.start, filter.end);
     db.read("looking through the logs", move |db| {
-        let number = |sql: &str, values: &[_]| query::first(db, sql, values, |row| row::plain::<i64>(row, "seq"));
+        let number = |sql: &str, values: &[_]| {
+            let found = query::first(db, sql, values, |row| row::plain::<Option<i64>>(row, "seq"))?;
+            Ok::<_, Fault>(found.flatten())
+        };
         let first = match start {
             Some(start) => {
                 let sql = "SELECT seq FROM execution_logs WHERE at >= ?1 ORDER BY at, seq LIMIT 1";
                 number(sql, &[start.plus(-SLACK).0.into()])?
             }
-            None => number("SELECT seq FROM execution_logs ORDER BY seq LIMIT 1", &[])?,
+            None => number("SELECT MIN(seq) AS seq FROM execution_logs", &[])?,
         };
         let last = match end {
             Some(end) => {
                 let sql = "SELECT seq FROM execution_logs WHERE at <= ?1 ORDER BY at DESC, seq DESC LIMIT 1";
                 number(sql, &[end.plus(SLACK).0.into()])?
             }
-            None => number("SELECT seq FROM execution_logs ORDER BY seq DESC LIMIT 1", &[])?,
+            None => number("SELECT MAX(seq) AS seq FROM execution_logs", &[])?,
         };
         Ok(first.zip(last).map_or((0, 0), |(first, last)| (first, last + 1)))
     })

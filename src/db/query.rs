@@ -31,7 +31,8 @@ impl Conditions {
         self
     }
 
-    /// One page of `SELECT {columns} FROM {from} WHERE ... ORDER BY {order}`, and how many rows there are in all.
+    /// One page of `SELECT {columns} FROM {from} WHERE ... ORDER BY {order}`, and how many rows there are in all. The first
+    /// of the columns is the key.
     pub(super) fn page<T>(
         self,
         db: &Connection,
@@ -45,13 +46,26 @@ impl Conditions {
         let count = format!("SELECT COUNT(*) FROM {from} WHERE {sql}");
         told(&count);
         let total: i64 = db.prepare_cached(&count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
+        let total = u64::try_from(total).unwrap_or(0);
+        if total <= request.offset() {
+            return Ok(Page::new(Vec::new(), request, total));
+        }
         values.push(i64::from(request.limit()).into());
         values.push(i64::try_from(request.offset()).unwrap_or(i64::MAX).into());
-        let query = format!("SELECT {columns} FROM {from} WHERE {sql} ORDER BY {order} LIMIT ? OFFSET ?");
-        let items = all(db, &query, &values, map)?;
-        Ok(Page::new(items, request, u64::try_from(total).unwrap_or(0)))
+        let found = if request.offset() < FAR {
+            format!("FROM {from} WHERE {sql} ORDER BY {order} LIMIT ? OFFSET ?")
+        } else {
+            // What is skipped is skipped in an index, not read.
+            let key = columns.split(',').next().unwrap_or("id");
+            format!("FROM {from} WHERE {key} IN (SELECT {key} FROM {from} WHERE {sql} ORDER BY {order} LIMIT ? OFFSET ?) ORDER BY {order}")
+        };
+        let items = all(db, &format!("SELECT {columns} {found}"), &values, map)?;
+        Ok(Page::new(items, request, total))
     }
 }
+
+/// Rows behind which a page is worth a query of its own for its keys.
+const FAR: u64 = 1_000;
 
 /// Every row of a query.
 pub(super) fn all<T>(db: &Connection, sql: &str, values: &[Value], map: impl Fn(&Row<'_>) -> Outcome<T>) -> Outcome<Vec<T>> {

@@ -45,7 +45,7 @@ impl Old {
             }
             Self::ScheduleRuns => {
                 "DELETE FROM schedule_runs WHERE id IN (
-                     SELECT r.id FROM schedule_runs r WHERE r.created_at < ?1 AND r.status NOT IN ('waiting', 'queued') AND EXISTS (
+                     SELECT r.id FROM schedule_runs r WHERE r.created_at < ?1 AND r.told = TRUE AND r.status NOT IN ('waiting', 'queued') AND EXISTS (
                          SELECT 1 FROM schedule_runs n WHERE n.schedule_id = r.schedule_id AND n.slot > r.slot)
                      ORDER BY r.created_at LIMIT ?2)"
             }

@@ -303,7 +303,9 @@ async fn a_cleanup_removes_old_uploads_but_none_that_a_restore_waits_for() {
     for file in files(&bench.path("data/uploads")) {
         fs::File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
     }
-    bench.served.post("/api/system/maintenance", json!({"task": "cleanup"})).await;
+    let cleanup = bench.served.post("/api/system/maintenance", json!({"task": "cleanup"})).await;
+    let cleanup = bench.served.over(&format!("/api/jobs/{}", cleanup["id"].as_str().unwrap())).await;
+    assert_eq!(cleanup["status"], "completed", "{cleanup}");
     let mut left = files(&bench.path("data/uploads"));
     left.sort();
     let id = wanted.as_str().unwrap();

@@ -126,7 +126,9 @@ async fn the_product_tells_about_itself() {
     let changed = site.api(Method::PUT, "/api/system/settings", json!({"compression": "zstd:3"})).await;
     assert_eq!(changed.json["data"]["compression"], "zstd:3", "{}", changed.json);
     let done = site.api(Method::POST, "/api/system/maintenance", json!({"task": "verify"})).await;
-    assert!(done.json["data"]["done"].is_string(), "{}", done.json);
+    assert_eq!(done.status, StatusCode::ACCEPTED, "{}", done.json);
+    let done = site.wait(&format!("/api/jobs/{}", done.id())).await;
+    assert_eq!((&done["status"], &done["report"]["words"][0]), (&json!("completed"), &json!("The catalogue is intact.")), "{done}");
     let store = site.api(Method::GET, "/api/stores", Value::Null).await.json["data"][0]["id"].as_str().unwrap().to_owned();
     assert!(site.api(Method::POST, &format!("/api/stores/{store}/test"), Value::Null).await.json["data"]["free"].as_u64() > Some(0));
 }

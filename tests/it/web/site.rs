@@ -42,7 +42,24 @@ impl Site {
 
     /// Without sign-in and without workers: what is queued stays queued.
     pub async fn idle() -> Self {
-        Self::build(&[("AUTH_MODE", "none")], false).await
+        Self::idle_with(&[]).await
+    }
+
+    /// [`Self::idle`] with further settings.
+    pub async fn idle_with(vars: &[(&str, &str)]) -> Self {
+        Self::build(&[&[("AUTH_MODE", "none")], vars].concat(), false).await
+    }
+
+    /// Lets the workers of an idle site begin.
+    pub async fn begin(&mut self) {
+        self._jobs = Some(jobs::start(Arc::clone(&self.ctx)).await.unwrap());
+    }
+
+    /// The catalogue itself, beside the product.
+    pub fn catalogue(&self) -> Connection {
+        let db = Connection::open(self.ctx.db.path()).unwrap();
+        db.busy_timeout(Duration::from_secs(20)).unwrap();
+        db
     }
 
     pub async fn start(vars: &[(&str, &str)]) -> Self {
