@@ -168,6 +168,19 @@ pub async fn finish(db: &Db, id: BackupId, status: BackupStatus, error: Option<&
     .await
 }
 
+/// Adds to the warnings of a backup.
+pub async fn add_warnings(db: &Db, id: BackupId, warnings: Vec<String>) -> Result<()> {
+    db.write("adding to the backup's warnings", move |db| {
+        let found =
+            query::first(db, "SELECT warnings FROM backups WHERE id = ?1", &[text(id)], |row| row::json::<Vec<String>>(row, "warnings"))?;
+        let mut all = found.ok_or_else(|| missing(id))?;
+        all.extend(warnings);
+        db.execute("UPDATE backups SET warnings = ?2 WHERE id = ?1", params![id.to_string(), row::to_json(&all)?])?;
+        Ok(())
+    })
+    .await
+}
+
 pub async fn set_pinned(db: &Db, organization: OrganizationId, id: BackupId, pinned: bool) -> Result<()> {
     db.write("pinning the backup", move |db| {
         let changed = db.execute(

@@ -33,4 +33,5 @@ mod sqlite;
 mod stores;
 mod support;
 mod tunnels;
+mod upkeep;
 mod web;

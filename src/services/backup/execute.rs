@@ -15,10 +15,15 @@ use crate::{
         job::{Job, JobStatus},
         naming,
         run::Run,
+        schedule::Schedule,
     },
     engines,
     error::{Error, Result},
-    services::{Ctx, databases, restore, stores},
+    services::{
+        Ctx, databases, heartbeats,
+        hooks::{self, Around},
+        restore, stores,
+    },
     stores::Store,
 };
 
@@ -41,8 +46,40 @@ pub(in crate::services) async fn execute(ctx: &Arc<Ctx>, organization: Organizat
     let settings = databases::open_settings(ctx, &database)?;
     // Links may lead elsewhere since the database was configured.
     databases::refuse_own_files(ctx, engines::find(&database.engine)?, &settings)?;
-    let performed = perform(ctx, organization, &settings, backup, run).await;
+    let performed = match hooks::schedule_of(ctx, organization, &backup).await? {
+        Some(schedule) => scheduled(ctx, organization, &settings, backup, &schedule, job, run).await,
+        None => perform(ctx, organization, &settings, backup, run).await,
+    };
     databases::keep_learned(ctx, organization, database.id, &settings, run).await;
+    performed
+}
+
+/// [`perform`] with what the schedule wants around it: its watcher hears of the start, hooks run before and after.
+async fn scheduled(
+    ctx: &Arc<Ctx>,
+    organization: OrganizationId,
+    settings: &Settings,
+    backup: Backup,
+    schedule: &Schedule,
+    job: &Job,
+    run: &Run,
+) -> Result<()> {
+    let id = backup.id;
+    heartbeats::begun(ctx, organization, schedule, job.id);
+    db::backups::mark_running(&ctx.db, id, ctx.now()).await?;
+    ctx.tell(Event::Backup { backup_id: id, status: BackupStatus::Running });
+    let around = Around::new(ctx, schedule, &backup, job);
+    let performed = match around.before(run).await {
+        Ok(()) => perform(ctx, organization, settings, backup, run).await,
+        Err(error) => Err(error),
+    };
+    let problems = around.after(organization, &performed, run).await;
+    if !problems.is_empty()
+        && let Err(error) = db::backups::add_warnings(&ctx.db, id, problems).await
+    {
+        // They are in the log too; what became of the backup itself is more important.
+        run.warn(format!("the backup's warnings could not be saved: {error}"));
+    }
     performed
 }
 

@@ -41,5 +41,6 @@ pub(in crate::services) async fn ended(ctx: &Arc<Ctx>, organization: Organizatio
             db::schedule_runs::insert(&ctx.db, &new_run(next.id, slot, ctx.now())).await?;
         }
     }
-    heartbeats::report(ctx, organization, &schedule, job.status).await
+    heartbeats::ended(ctx, organization, &schedule, job);
+    Ok(())
 }

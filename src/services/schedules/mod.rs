@@ -27,6 +27,7 @@ mod start;
 mod tick;
 
 pub(super) use ended::ended;
+pub(super) use input::heartbeat_purpose;
 pub use input::{PreviewInput, ScheduleInput};
 pub use tick::tick;
 

@@ -1,1 +1,0 @@
-//! Commands and requests around a backup.
