@@ -24,7 +24,7 @@ FROM n;
 
 INSERT INTO backups (id, organization_id, database_id, database_name, engine, type, status, store_id, job_id, pinned, verify_state,
     created_at, started_at, finished_at, moment, server_version, manifest_key, error, warnings, options, tables, schedule_id)
-SELECT backup_id, organization_id, database_id, printf('db-%03d', ('0x' || substr(database_id, -4)) + 0), 'sqlite', 'hourly', status,
+SELECT backup_id, organization_id, database_id, (SELECT d.name FROM databases d WHERE d.id = jobs.database_id), 'sqlite', 'hourly', status,
     (SELECT MIN(id) FROM stores), id, FALSE, 'unverified', created_at, started_at, finished_at, started_at, '3.53',
     CASE WHEN status = 'completed' THEN 'db/' || backup_id || '.manifest.json' END, error, '[]', '{}',
     CASE WHEN status = 'completed' THEN '[{"schema":null,"name":"customers","rows":100000},{"schema":null,"name":"orders","rows":1200000},'
