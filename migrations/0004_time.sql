@@ -119,10 +119,13 @@ CREATE TABLE notices (
     database_id TEXT,
     -- The same happening is told once, however often it is raised.
     dedup_key TEXT NOT NULL UNIQUE,
+    -- The failure and the recovery from it have the same.
+    group_key TEXT NOT NULL,
     content TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX notices_by_time ON notices (organization_id, created_at);
+CREATE INDEX notices_by_group ON notices (group_key, created_at);
 
 CREATE TABLE deliveries (
     id TEXT PRIMARY KEY,

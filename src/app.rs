@@ -66,6 +66,7 @@ pub async fn open_at(config: Config, clock: Clock) -> Result<Opened> {
         keys,
         events,
         queued: Notify::new(),
+        noticed: Notify::new(),
         running: Mutex::new(HashMap::new()),
         workers: Default::default(),
         scheduler_seen: Default::default(),

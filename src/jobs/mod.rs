@@ -155,6 +155,8 @@ pub async fn start_with(ctx: Arc<Ctx>, work: Arc<dyn Work>, timing: Timing) -> R
     let mut tasks = JoinSet::new();
     tasks.spawn(pool::keep_staffed(Arc::clone(&pool)));
     tasks.spawn(recover::upkeep(Arc::clone(&pool)));
+    tasks.spawn(deliverer::deliver(Arc::clone(&pool)));
+    tasks.spawn(deliverer::watch(Arc::clone(&pool)));
     tasks.spawn(recover::sweep(pool));
     Ok(Jobs { stopping, tasks })
 }

@@ -66,6 +66,8 @@ pub struct Ctx {
     pub events: broadcast::Sender<Event>,
     /// Woken when a job was queued.
     pub queued: Notify,
+    /// Woken when a notice was queued for its notifiers.
+    pub noticed: Notify,
     /// How to cancel the jobs that run in this process.
     pub running: Mutex<HashMap<JobId, CancellationToken>>,
     /// The workers of this process.

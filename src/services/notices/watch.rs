@@ -1,0 +1,192 @@
+//! Looks for what nothing reports by itself: no good backup for too long, a disk that fills up, a store that is away.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{HOUR, alerts, setting, words};
+use crate::{
+    db,
+    domain::{
+        cron::Cron,
+        database::{Database, Settings},
+        filter::DatabaseFilter,
+        ids::{DatabaseId, OrganizationId},
+        notice::{Alert, NoticeEvent, Severity},
+        page::PageRequest,
+        store::{StoreConfig, StoreHealth},
+        time::Moment,
+    },
+    error::{Error, Result},
+    services::{Ctx, stores, system},
+};
+
+/// A store has this long to tell how it is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What of a database is scheduled: cron expression, zone, since when.
+type Clockwork = HashMap<DatabaseId, Vec<(String, String, Moment)>>;
+
+/// Looks at everything once. What cannot be looked at is logged and does not keep the rest.
+pub async fn watch(ctx: &Arc<Ctx>) -> Result<()> {
+    let organization = OrganizationId::DEFAULT;
+    let settings = system::settings(ctx).await?;
+    let mut clockwork = Clockwork::new();
+    for (database, cron, zone, since) in db::alerts::clockwork(&ctx.db, organization).await? {
+        clockwork.entry(database).or_default().push((cron, zone, since));
+    }
+    let mut request = PageRequest { page: 1, limit: 200 };
+    let mut known = Vec::new();
+    loop {
+        let page = db::databases::list(&ctx.db, organization, &DatabaseFilter::default(), request).await?;
+        for database in &page.items {
+            known.push(dead_man_key(database.id));
+            let schedules = clockwork.get(&database.id).map_or(&[][..], Vec::as_slice);
+            if let Err(error) = dead_man(ctx, organization, database, schedules, &settings).await {
+                tracing::warn!(database_id = %database.id, %error, "the age of the last good backup could not be checked");
+            }
+        }
+        if request.page >= page.pages() {
+            break;
+        }
+        request.page += 1;
+    }
+    for config in db::stores::list(&ctx.db, organization).await? {
+        known.extend([store_key(&config), disk_key(&config)]);
+        if let Err(error) = store(ctx, organization, &config, &settings).await {
+            tracing::warn!(store_id = %config.id, %error, "the state of the store could not be recorded");
+        }
+    }
+    forget_removed(ctx, organization, &known).await
+}
+
+/// The dead-man's alert: it comes without anything having failed, and so also when nothing runs at all.
+async fn dead_man(
+    ctx: &Ctx,
+    organization: OrganizationId,
+    database: &Database,
+    schedules: &[(String, String, Moment)],
+    settings: &Settings,
+) -> Result<()> {
+    let last = db::backups::last_good(&ctx.db, organization, database.id).await?;
+    let hours = setting(settings, "deadManHours", 0);
+    let newest = last.as_ref().map(|backup| backup.created_at);
+    let due = match hours {
+        0 => schedules
+            .iter()
+            .filter_map(|(cron, zone, since)| second_slot(cron, zone, newest.map_or(*since, |newest| newest.max(*since))))
+            .min(),
+        hours => Some(newest.unwrap_or(database.created_at).plus(hours * HOUR)),
+    };
+    let key = dead_man_key(database.id);
+    let name = &database.name;
+    let Some(due) = due.filter(|due| *due < ctx.now()) else {
+        let end = |alert: &Alert| {
+            let what = newest
+                .map_or("Nothing is due any more.".to_owned(), |at| format!("The newest good backup is of {}.", words::time(ctx, at)));
+            alerts::resolved(ctx, alert, format!("{name} has a good backup again"), what)
+        };
+        return alerts::right(ctx, organization, &key, end).await;
+    };
+    let title = match newest {
+        Some(at) => format!("No good backup of {name} for {}", words::span(ctx.now().since(at))),
+        None => format!("{name} has no good backup at all"),
+    };
+    let mut notice = words::notice(ctx, NoticeEvent::NoGoodBackup, Severity::Critical, name, title);
+    let expected = words::time(ctx, due);
+    notice.what = match newest {
+        Some(at) => format!(
+            "The newest good backup is of {}; a new one was expected by {expected}. What changed since then is not protected.",
+            words::time(ctx, at)
+        ),
+        None => format!("A first one was expected by {expected}. Nothing of this database is protected."),
+    };
+    notice.next_step = "Run a backup by hand and see whether it succeeds. If it does, look at the schedule: is it enabled, and did DBSnap run at that time? If it fails, its job says why.".into();
+    notice.link = words::link(ctx, &format!("/databases/{}", database.id));
+    notice.database_id = Some(database.id);
+    notice.project_id = Some(database.project_id);
+    alerts::wrong(ctx, organization, &key, notice).await
+}
+
+/// The second time that a schedule is due after a moment, and an hour to run: two periods, counted by the calendar, so
+/// that a schedule of working days says nothing at the weekend.
+fn second_slot(cron: &str, zone: &str, after: Moment) -> Option<Moment> {
+    let (cron, zone) = (Cron::parse(cron).ok()?, zone.parse().ok()?);
+    let first = cron.next_after(zone, after)?;
+    Some(cron.next_after(zone, first)?.plus(HOUR))
+}
+
+async fn store(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, settings: &Settings) -> Result<()> {
+    let asked = timeout(PATIENCE, async { stores::open(ctx, organization, config.id).await?.health().await });
+    let health = asked.await.unwrap_or_else(|_| Err(Error::internal(format!("it did not answer within {PATIENCE:?}"))));
+    let (key, name) = (store_key(config), &config.name);
+    match health {
+        Ok(health) => {
+            let end = |alert: &Alert| {
+                alerts::resolved(ctx, alert, format!("The store {name} can be reached again"), "Backups can be written there again.".into())
+            };
+            alerts::right(ctx, organization, &key, end).await?;
+            space(ctx, organization, config, &health, settings).await
+        }
+        Err(error) => {
+            let title = format!("The store {name} cannot be reached");
+            let mut notice = words::notice(ctx, NoticeEvent::StoreUnreachable, Severity::Error, name, title);
+            let (cause, step) = words::cause_and_step(&error.to_string());
+            notice.what = format!("{cause} Backups to it fail, and those in it cannot be restored, until it is back.");
+            notice.next_step = step.unwrap_or_else(|| "Check the disk, the network and the credentials of the store.".into());
+            notice.link = words::link(ctx, "/stores");
+            alerts::wrong(ctx, organization, &key, notice).await
+        }
+    }
+}
+
+async fn space(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, health: &StoreHealth, settings: &Settings) -> Result<()> {
+    let (Some(free), Some(total)) = (health.free, health.total) else { return Ok(()) };
+    let percent = setting(settings, "diskFreePercent", 10);
+    let (key, name) = (disk_key(config), &config.name);
+    let share = if total == 0 { 100 } else { i64::try_from(u128::from(free) * 100 / u128::from(total)).unwrap_or(100) };
+    if percent == 0 || share >= percent {
+        let end = |alert: &Alert| {
+            let what = format!("{} of {} are free.", words::size(free), words::size(total));
+            alerts::resolved(ctx, alert, format!("The store {name} has room again"), what)
+        };
+        return alerts::right(ctx, organization, &key, end).await;
+    }
+    // What is left does not hold another night.
+    let severity = if share * 4 < percent { Severity::Critical } else { Severity::Warning };
+    let title = format!("The store {name} is running out of space: {share} % free");
+    let mut notice = words::notice(ctx, NoticeEvent::DiskLow, severity, name, title);
+    notice.what =
+        format!("{} of {} are free, less than {percent} %. When it is full, backups to it fail.", words::size(free), words::size(total));
+    notice.next_step = "Enlarge the disk, let a retention policy keep less, or send backups to another store.".into();
+    notice.link = words::link(ctx, "/stores");
+    notice.facts.extend([("Free".into(), words::size(free)), ("Total".into(), words::size(total))]);
+    alerts::wrong(ctx, organization, &key, notice).await
+}
+
+/// What is wrong with a database or a store that is gone is nothing to tell any more.
+async fn forget_removed(ctx: &Ctx, organization: OrganizationId, known: &[String]) -> Result<()> {
+    for alert in db::alerts::list(&ctx.db, organization).await? {
+        let watched = matches!(alert.notice.event, NoticeEvent::NoGoodBackup | NoticeEvent::DiskLow | NoticeEvent::StoreUnreachable);
+        let database_gone = match alert.notice.database_id {
+            Some(id) => !known.contains(&dead_man_key(id)),
+            None => false,
+        };
+        if database_gone || (watched && !known.contains(&alert.key)) {
+            db::alerts::delete(&ctx.db, organization, &alert.key).await?;
+        }
+    }
+    Ok(())
+}
+
+fn dead_man_key(id: DatabaseId) -> String {
+    format!("none-good:{id}")
+}
+
+fn store_key(store: &StoreConfig) -> String {
+    format!("store:{}", store.id)
+}
+
+fn disk_key(store: &StoreConfig) -> String {
+    format!("disk:{}", store.id)
+}
