@@ -24,8 +24,7 @@ use utoipa_axum::{
 
 use super::{
     account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
-    exports, jobs, logs, middleware, restores, stores, system,
-    exports, jobs, middleware, restores, retention, stores, system,
+    exports, jobs, logs, middleware, restores, retention, stores, system,
 };
 use crate::{
     error::{Error, Result},
