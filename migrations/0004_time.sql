@@ -41,8 +41,9 @@ CREATE TABLE schedule_runs (
     slot BIGINT NOT NULL,
     status TEXT NOT NULL,
     reason TEXT,
-    -- How many slots this row stands for: one, or a row of missed ones that end with `slot`.
+    -- How many slots this row stands for: one, or a row of missed ones from `first_slot` to `slot`.
     slots BIGINT NOT NULL,
+    first_slot BIGINT NOT NULL,
     not_before BIGINT NOT NULL,
     job_id TEXT,
     backup_id TEXT,

@@ -269,6 +269,15 @@ pub async fn depth(db: &Db, organization: OrganizationId, now: Moment) -> Result
     .await
 }
 
+/// Lets queued jobs start that were made later than `now`: the clock was set back since.
+pub async fn start_those_made_later(db: &Db, now: Moment) -> Result<()> {
+    db.write("bringing queued jobs forward", move |db| {
+        db.execute("UPDATE jobs SET run_after = ?1 WHERE status = 'queued' AND created_at > ?1", params![now.0])?;
+        Ok(())
+    })
+    .await
+}
+
 /// Jobs that are over and whose consequences nobody has seen to yet, the oldest first, at most `limit`.
 pub async fn to_follow_up(db: &Db, limit: u32) -> Result<Vec<(OrganizationId, Job)>> {
     db.read("listing ended jobs", move |db| {

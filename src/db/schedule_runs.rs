@@ -25,26 +25,47 @@ use crate::{
 
 const COLUMNS: &str = "id, schedule_id, slot, status, reason, slots, not_before, job_id, backup_id, created_at, finished_at";
 
-/// Takes the slots that are due: writes their rows and moves the schedule on, both or neither. The rows that are new come
-/// back: a slot that has one already gets no other. `None` when the schedule was changed meanwhile: nothing is taken then.
-pub async fn take(
-    db: &Db,
-    schedule: ScheduleId,
-    from: Option<Moment>,
-    to: Option<Moment>,
-    runs: Vec<ScheduleRun>,
-) -> Result<Option<Vec<ScheduleRun>>> {
+/// Slots that are due, as they are taken.
+#[derive(Debug, Clone, Default)]
+pub struct Taking {
+    /// The schedule's next slot before, and after.
+    pub from: Option<Moment>,
+    pub to: Option<Moment>,
+    /// One run for each slot, and at most one for several missed ones.
+    pub runs: Vec<ScheduleRun>,
+    /// The first slot that the missed run stands for.
+    pub first_missed: Option<Moment>,
+    /// Slots among these that an earlier missed run stands for too: it no longer counts them.
+    pub recounted: Vec<(RunId, u64)>,
+}
+
+/// Takes slots: writes their rows and moves the schedule on, both or neither. A slot that has a row already gets no other.
+/// False when the schedule was changed meanwhile: nothing is taken then.
+pub async fn take(db: &Db, schedule: ScheduleId, taking: Taking) -> Result<bool> {
     db.write("taking due slots", move |db| {
-        if !schedules::advance(db, schedule, from, to)? {
-            return Ok(None);
+        if !schedules::advance(db, schedule, taking.from, taking.to)? {
+            return Ok(false);
         }
-        let mut taken = Vec::with_capacity(runs.len());
-        for run in runs {
-            if insert_row(db, &run)? {
-                taken.push(run);
-            }
+        for run in &taking.runs {
+            let first = taking.first_missed.filter(|_| run.status == RunStatus::Missed);
+            insert_row(db, run, first.unwrap_or(run.slot))?;
         }
-        Ok(Some(taken))
+        for (run, slots) in &taking.recounted {
+            let sql = "UPDATE schedule_runs SET slots = slots - ?2 WHERE id = ?1 AND slots > ?2";
+            db.execute(sql, params![run.to_string(), row::to_count(*slots)?])?;
+        }
+        Ok(true)
+    })
+    .await
+}
+
+/// Missed runs that stand for slots before their own which are not earlier than `since`, with the first of them.
+pub async fn missed_since(db: &Db, schedule: ScheduleId, since: Moment) -> Result<Vec<(Moment, ScheduleRun)>> {
+    db.read("reading missed runs", move |db| {
+        let sql = format!(
+            "SELECT first_slot, {COLUMNS} FROM schedule_runs WHERE schedule_id = ?1 AND status = 'missed' AND slot > ?2 AND slots > 1 ORDER BY slot"
+        );
+        query::all(db, &sql, &[text(schedule), since.0.into()], |row| Ok((row::moment(row, "first_slot")?, read(row)?)))
     })
     .await
 }
@@ -52,14 +73,14 @@ pub async fn take(
 /// Adds one row, for a slot that no clock but something else has brought about. False when the slot has one already.
 pub async fn insert(db: &Db, run: &ScheduleRun) -> Result<bool> {
     let run = run.clone();
-    db.write("saving a run", move |db| insert_row(db, &run)).await
+    db.write("saving a run", move |db| insert_row(db, &run, run.slot)).await
 }
 
-fn insert_row(db: &Transaction<'_>, run: &ScheduleRun) -> Outcome<bool> {
+fn insert_row(db: &Transaction<'_>, run: &ScheduleRun, first_slot: Moment) -> Outcome<bool> {
     let inserted = db.execute(
         "INSERT INTO schedule_runs (id, schedule_id, slot, status, reason, slots, not_before, job_id, backup_id, created_at, finished_at,
-             told)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (schedule_id, slot) DO NOTHING",
+             told, first_slot)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (schedule_id, slot) DO NOTHING",
         params![
             run.id.to_string(),
             run.schedule_id.to_string(),
@@ -73,6 +94,7 @@ fn insert_row(db: &Transaction<'_>, run: &ScheduleRun) -> Outcome<bool> {
             run.created_at.0,
             run.finished_at.map(|at| at.0),
             run.status != RunStatus::Missed,
+            first_slot.0,
         ],
     )?;
     Ok(inserted > 0)
@@ -83,7 +105,7 @@ fn insert_row(db: &Transaction<'_>, run: &ScheduleRun) -> Outcome<bool> {
 pub async fn start(db: &Db, organization: OrganizationId, run: &ScheduleRun, backup: &Backup, job: &Job) -> Result<bool> {
     let (run, backup, job) = (run.clone(), backup.clone(), job.clone());
     db.write("starting a run", move |db| {
-        insert_row(db, &run)?;
+        insert_row(db, &run, run.slot)?;
         let sql =
             "UPDATE schedule_runs SET status = 'queued', reason = NULL, job_id = ?2, backup_id = ?3 WHERE id = ?1 AND status = 'waiting'";
         if db.execute(sql, params![run.id.to_string(), job.id.to_string(), backup.id.to_string()])? == 0 {
@@ -127,9 +149,10 @@ pub async fn set_backup(db: &Db, run: RunId, backup: BackupId) -> Result<()> {
     .await
 }
 
-/// Waiting runs that are to be looked at now, in the order of their slots.
+/// Waiting runs that are to be looked at now, in the order of their slots; those too that were made later than now, under
+/// a clock that was set back since.
 pub async fn due(db: &Db, now: Moment) -> Result<Vec<(OrganizationId, ScheduleRun)>> {
-    with_organization(db, "run.status = 'waiting' AND run.not_before <= ?1", vec![now.0.into()]).await
+    with_organization(db, "run.status = 'waiting' AND (run.not_before <= ?1 OR run.created_at > ?1)", vec![now.0.into()]).await
 }
 
 /// Missed slots that people were not told of yet, in the order of their slots.

@@ -30,7 +30,7 @@ pub mod pager;
 pub mod restores;
 mod retention;
 mod router;
-mod schedules;
+pub mod schedules;
 pub mod state;
 pub mod stores;
 pub mod system;

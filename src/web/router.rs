@@ -25,6 +25,7 @@ use utoipa_axum::{
 use super::{
     account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
     exports, jobs, logs, middleware, restores, retention, stores, system,
+    exports, jobs, middleware, restores, schedules, stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -69,6 +70,15 @@ fn api() -> Routes {
         .routes(routes!(backups::verify::api))
         .routes(routes!(backups::cancel::api))
         .routes(routes!(backups::pin::api_pin, backups::pin::api_unpin))
+        // schedules
+        .routes(routes!(schedules::list::api, schedules::create::api))
+        .routes(routes!(schedules::preview::api))
+        .routes(routes!(schedules::show::api, schedules::update::api, schedules::delete::api))
+        .routes(routes!(schedules::enable::api_enable))
+        .routes(routes!(schedules::enable::api_disable))
+        .routes(routes!(schedules::run::api))
+        .routes(routes!(schedules::preview::api_stored))
+        .routes(routes!(schedules::show::api_runs))
         // restores
         .routes(routes!(restores::list::api, restores::start::api))
         .routes(routes!(restores::upload::api).layer(DefaultBodyLimit::disable()))
@@ -155,6 +165,14 @@ fn pages() -> Table {
         ("/backups/{id}/browse", vec![(Method::GET, get(browse::rows::page))]),
         ("/backups/{id}/browse/export", vec![(Method::POST, post(browse::export::submit))]),
         ("/backups/{id}/browse/row", vec![(Method::GET, get(browse::row::page))]),
+        ("/schedules", vec![(Method::GET, get(schedules::list::page)), (Method::POST, post(schedules::create::submit))]),
+        ("/schedules/new", vec![(Method::GET, get(schedules::create::page))]),
+        ("/schedules/preview", vec![(Method::POST, post(schedules::preview::form_part))]),
+        ("/schedules/{id}", vec![(Method::GET, get(schedules::show::page)), (Method::POST, post(schedules::update::submit))]),
+        ("/schedules/{id}/edit", vec![(Method::GET, get(schedules::update::page))]),
+        ("/schedules/{id}/enabled", vec![(Method::POST, post(schedules::enable::submit))]),
+        ("/schedules/{id}/run", vec![(Method::POST, post(schedules::run::submit))]),
+        ("/schedules/{id}/delete", vec![(Method::POST, post(schedules::delete::submit))]),
         ("/compare", vec![(Method::GET, get(compare::picker::page)), (Method::POST, post(compare::picker::submit))]),
         ("/diffs/{id}", vec![(Method::GET, get(compare::show::page))]),
         ("/diffs/{id}/value", vec![(Method::GET, get(compare::value::page))]),

@@ -32,6 +32,7 @@ mod snapshots;
 mod sqlite;
 mod stores;
 mod support;
+mod time;
 mod tunnels;
 mod upkeep;
 mod web;

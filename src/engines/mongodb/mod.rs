@@ -72,6 +72,10 @@ impl Engine for Mongodb {
         server::probe(&Target::from_settings(settings)?, run).await
     }
 
+    async fn active_connections(&self, settings: &Settings, run: &Run) -> Result<Option<u32>> {
+        server::active_connections(&Target::from_settings(settings)?, run).await
+    }
+
     fn partial(&self, options: &Settings) -> Option<&'static str> {
         match () {
             () if options.flag("schemaOnly") => Some("definitions only"),

@@ -48,6 +48,15 @@ impl Facts {
     }
 }
 
+/// Connections to the whole server that do something, this one not counted. `None` when the account may not ask
+/// (clusterMonitor lets it), and of servers that do not tell.
+pub async fn active_connections(target: &Target, run: &Run) -> Result<Option<u32>> {
+    let server = target.connect(Purpose::Read, run).await?;
+    let status = run.until_cancelled(async { Ok(server.command("admin", doc! { "serverStatus": 1 }).await.ok()) }).await?;
+    let active = status.as_ref().and_then(|status| whole(status.get_document("connections").ok()?, "active"));
+    Ok(active.and_then(|active| u32::try_from(active).ok()).map(|active| active.saturating_sub(1)))
+}
+
 /// Connects and looks around.
 pub async fn probe(target: &Target, run: &Run) -> Result<Probe> {
     let server = target.connect(Purpose::Read, run).await?;

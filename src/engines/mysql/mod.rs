@@ -91,6 +91,10 @@ impl Engine for Mysql {
         probe::probe(settings, self.places(), run).await
     }
 
+    async fn active_connections(&self, settings: &Settings, run: &Run) -> Result<Option<u32>> {
+        probe::active_connections(settings, run).await
+    }
+
     fn partial(&self, options: &Settings) -> Option<&'static str> {
         match () {
             () if options.flag("schemaOnly") => Some("schema only"),

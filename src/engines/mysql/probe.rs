@@ -32,6 +32,19 @@ pub async fn probe(settings: &Settings, places: Places, run: &Run) -> Result<Pro
     run.until_cancelled(look(&mut connection, &target, all, places, run)).await
 }
 
+/// Connections to the whole server that do something, this one not counted: every account may ask for that number, and
+/// only privileged ones whose they are.
+pub async fn active_connections(settings: &Settings, run: &Run) -> Result<Option<u32>> {
+    let target = Target::open(settings, run).await?;
+    let mut connection = target.connect_to_server(run).await?;
+    let asking = async {
+        let status = record(&mut connection, "SHOW GLOBAL STATUS LIKE 'Threads_running'").await;
+        let running = status.map_err(|failure| catalogue::asking(&target, failure))?.optional(1);
+        Ok(running.and_then(|running| running.parse::<u32>().ok()).map(|running| running.saturating_sub(1)))
+    };
+    run.until_cancelled(asking).await
+}
+
 async fn look(connection: &mut Conn, target: &Target, all: bool, places: Places, run: &Run) -> Result<Probe> {
     let server = Server::read(connection, target).await?;
     let asked = Instant::now();

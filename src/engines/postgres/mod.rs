@@ -83,6 +83,11 @@ impl Engine for Postgres {
         server::probe(&target, self.places(), run).await.map_err(|error| target.explain(error))
     }
 
+    async fn active_connections(&self, settings: &Settings, run: &Run) -> Result<Option<u32>> {
+        let target = Target::open(settings, run).await?;
+        server::active_connections(&target, run).await.map_err(|error| target.explain(error))
+    }
+
     fn partial(&self, options: &Settings) -> Option<&'static str> {
         const CHOICES: [&str; 4] = ["includeTables", "excludeTables", "includeSchemas", "excludeSchemas"];
         match () {

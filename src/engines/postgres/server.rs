@@ -66,6 +66,17 @@ impl Facts {
     }
 }
 
+/// Connections to the database that do something, this one not counted. `None` when the account may not see what the
+/// others do (pg_monitor lets it).
+pub async fn active_connections(target: &Target, run: &Run) -> Result<Option<u32>> {
+    let client = target.connect(run).await?;
+    let sql = "SELECT count(*) FILTER (WHERE state <> 'idle'), count(*) FILTER (WHERE state IS NULL) FROM pg_stat_activity
+               WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let row = client.query_one(sql, &[]).await.map_err(|cause| failed(format!("counting the connections of {target}"), &cause))?;
+    let (active, hidden): (i64, i64) = (row.get(0), row.get(1));
+    Ok(u32::try_from(active).ok().filter(|_| hidden == 0))
+}
+
 /// Connects and looks around.
 pub async fn probe(target: &Target, places: Places, run: &Run) -> Result<Probe> {
     let client = target.connect(run).await?;

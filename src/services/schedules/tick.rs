@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{load, new_run, start};
 use crate::{
-    db,
+    db::{self, schedule_runs::Taking},
     domain::{
         blackout,
         cron::Cron,
@@ -30,10 +30,16 @@ const LOAD: i64 = 30_000;
 /// only when the catalogue cannot be read.
 pub async fn tick(ctx: &Arc<Ctx>) -> Result<()> {
     let now = ctx.now();
+    let mut set_back = false;
     for (_, schedule) in db::schedules::all_enabled(&ctx.db).await? {
-        if let Err(error) = take(ctx, &schedule, now).await {
-            tracing::error!(schedule = schedule.name, %error, "its due slots could not be taken yet");
+        match take(ctx, &schedule, now).await {
+            Ok(earlier) => set_back |= earlier,
+            Err(error) => tracing::error!(schedule = schedule.name, %error, "its due slots could not be taken yet"),
         }
+    }
+    if set_back {
+        // What was queued while the clock was ahead would wait until it is there again.
+        db::jobs::start_those_made_later(&ctx.db, now).await?;
     }
     for (organization, run) in db::schedule_runs::due(&ctx.db, now).await? {
         if let Err(error) = consider(ctx, organization, run, now).await {
@@ -50,19 +56,19 @@ pub async fn tick(ctx: &Arc<Ctx>) -> Result<()> {
 }
 
 /// Takes the slots of a schedule up to `now`. Of those that are late the newest is caught up, if nothing is due just now
-/// and the schedule wants it; the others are missed.
-pub(super) async fn take(ctx: &Ctx, schedule: &Schedule, now: Moment) -> Result<()> {
-    let Some(cron) = &schedule.cron else { return Ok(()) };
+/// and the schedule wants it; the others are missed. True when the clock was set back.
+pub(super) async fn take(ctx: &Ctx, schedule: &Schedule, now: Moment) -> Result<bool> {
+    let Some(cron) = &schedule.cron else { return Ok(false) };
     let (cron, zone) = (Cron::parse(cron)?, schedule.time_zone);
     let first = match schedule.next_run_at {
         Some(first) if first <= now => first,
         next => {
             // The clock was set back, or a zone has other rules now: an earlier slot comes first.
-            let soonest = cron.next_after(zone, now);
-            if soonest != next && (next.is_none() || soonest < next) {
-                db::schedules::move_next(&ctx.db, schedule.id, next, soonest).await?;
-            }
-            return Ok(());
+            let soonest = cron.next_after(zone, now).filter(|soonest| next.is_none_or(|next| *soonest < next));
+            return match soonest {
+                Some(_) => db::schedules::move_next(&ctx.db, schedule.id, next, soonest).await,
+                None => Ok(false),
+            };
         }
     };
     let mut slots: Vec<Moment> =
@@ -70,15 +76,24 @@ pub(super) async fn take(ctx: &Ctx, schedule: &Schedule, now: Moment) -> Result<
     let next = cron.next_after(zone, slots.last().copied().unwrap_or(first));
     let known = db::schedule_runs::known_slots(&ctx.db, schedule.id, first, now).await?;
     slots.retain(|slot| known.binary_search(slot).is_err());
-    let runs = runs_for(schedule, &slots, now);
-    let taken = db::schedule_runs::take(&ctx.db, schedule.id, schedule.next_run_at, next, runs).await?;
-    for run in taken.iter().flatten().filter(|run| run.status == RunStatus::Missed) {
+    let mut taking = runs_for(schedule, &slots, now);
+    (taking.from, taking.to) = (schedule.next_run_at, next);
+    // A clock that was ahead once has had slots counted as missed that come only now.
+    for (from, missed) in db::schedule_runs::missed_since(&ctx.db, schedule.id, first).await? {
+        let again = slots.iter().filter(|slot| from <= **slot && **slot < missed.slot).count();
+        taking.recounted.push((missed.id, u64::try_from(again).unwrap_or(0)));
+    }
+    taking.recounted.retain(|(_, slots)| *slots > 0);
+    let missed = taking.runs.iter().find(|run| run.status == RunStatus::Missed).cloned();
+    if db::schedule_runs::take(&ctx.db, schedule.id, taking).await?
+        && let Some(run) = missed
+    {
         tracing::warn!(schedule = schedule.name, slot = %run.slot, slots = run.slots, "missed");
     }
-    Ok(())
+    Ok(false)
 }
 
-fn runs_for(schedule: &Schedule, slots: &[Moment], now: Moment) -> Vec<ScheduleRun> {
+fn runs_for(schedule: &Schedule, slots: &[Moment], now: Moment) -> Taking {
     let late = slots.iter().filter(|slot| now.since(**slot) > LATE).count();
     let (late, on_time) = slots.split_at(late);
     let (missed, caught_up) = match late.split_last() {
@@ -92,7 +107,8 @@ fn runs_for(schedule: &Schedule, slots: &[Moment], now: Moment) -> Vec<ScheduleR
         finished_at: Some(now),
         ..new_run(schedule.id, *last, now)
     });
-    missed_run.into_iter().chain(caught_up.into_iter().chain(on_time).map(|slot| new_run(schedule.id, *slot, now))).collect()
+    let due = caught_up.into_iter().chain(on_time).map(|slot| new_run(schedule.id, *slot, now));
+    Taking { runs: missed_run.into_iter().chain(due).collect(), first_missed: missed.first().copied(), ..Taking::default() }
 }
 
 /// Starts a waiting run, leaves it out, or lets it wait on.
@@ -124,7 +140,8 @@ async fn decide(ctx: &Ctx, organization: OrganizationId, schedule: &Schedule, ru
     if let Some(earlier) = open.iter().find(|other| other.status == RunStatus::Waiting && other.slot < run.slot) {
         return Ok(Decision::Skip(format!("the run of {} still waited", local(earlier.slot))));
     }
-    if let Some(running) = open.iter().find(|other| other.status == RunStatus::Queued) {
+    // One from the future was made when the clock was wrong: it holds up nothing.
+    if let Some(running) = open.iter().find(|other| other.status == RunStatus::Queued && other.slot <= now) {
         let reason = format!("the run of {} had not ended", local(running.slot));
         return Ok(match schedule.details.overlap {
             Overlap::Skip => Decision::Skip(reason),

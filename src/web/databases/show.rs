@@ -22,6 +22,7 @@ use crate::{
         Ctx,
         backup::{self, BackupRequest},
         databases::{self, DatabaseView},
+        schedules::{self, ScheduleView},
     },
     web::{
         compare::picker::{self, Point},
@@ -46,6 +47,7 @@ struct Show {
     backups: Page<Backup>,
     /// The newest backups that can be compared, newest first.
     points: Vec<Point>,
+    schedules: Vec<ScheduleView>,
     pager: Pager,
 }
 
@@ -71,7 +73,8 @@ pub async fn page(
     let settings = described(&database)?;
     let pager = Pager::new(&uri, &backups);
     let points = picker::points(&ctx, &user, id, 12).await?;
-    Ok(render(&ctx, &Show { layout: layout.titled(database.name.clone()), database, settings, backups, points, pager })?)
+    let schedules = schedules::of_database(&ctx, &user, id).await?;
+    Ok(render(&ctx, &Show { layout: layout.titled(database.name.clone()), database, settings, backups, points, schedules, pager })?)
 }
 
 /// POST /databases/{id}/backup: back up now.

@@ -17,6 +17,7 @@ use crate::{
         Ctx, backup,
         databases::{self, DatabaseView},
         jobs,
+        schedules::{self, ScheduleView},
         system::{self, Stats},
     },
     web::{
@@ -48,6 +49,7 @@ struct Dashboard {
     databases: Vec<DatabaseView>,
     running: Vec<Job>,
     recent: Vec<Backup>,
+    upcoming: Vec<ScheduleView>,
 }
 
 /// GET /
@@ -60,8 +62,9 @@ pub async fn page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout) -> Re
     let mut running = jobs::list(&ctx, &user, &few(JobStatus::Running), PageRequest { page: 1, limit: 10 }).await?.items;
     running.extend(jobs::list(&ctx, &user, &few(JobStatus::Queued), PageRequest { page: 1, limit: 10 }).await?.items);
     let recent = backup::list(&ctx, &user, &BackupFilter::default(), PageRequest { page: 1, limit: 6 }).await?.items;
+    let upcoming = schedules::upcoming(&ctx, &user, 5).await?;
     let verdict = verdict(&stats, &databases);
-    Ok(render(&ctx, &Dashboard { layout: layout.titled("Overview"), verdict, stats, databases, running, recent })?)
+    Ok(render(&ctx, &Dashboard { layout: layout.titled("Overview"), verdict, stats, databases, running, recent, upcoming })?)
 }
 
 /// How well one database is protected: class, sign, words, and its place in the list.

@@ -17,6 +17,7 @@ async fn an_empty_installation_says_what_to_do_first() {
         ("empty-overview", "/"),
         ("empty-databases", "/databases"),
         ("empty-backups", "/backups"),
+        ("empty-schedules", "/schedules"),
         ("empty-restores", "/restores"),
         ("empty-source", "/restore/new"),
         ("empty-jobs", "/jobs"),
@@ -47,6 +48,13 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
     let restore = site.api(Method::POST, "/api/restores", request).await.id();
     assert_eq!(site.wait(&format!("/api/restores/{restore}")).await["status"], "completed");
 
+    let nightly = json!({"name": "shop every night", "databaseId": shop, "cron": "30 2 * * *", "timeZone": "Europe/Berlin",
+        "blackouts": [{"from": "08:00", "to": "18:00", "days": ["monday", "friday"]}], "load": {"maxHostLoad": 0.8}});
+    let schedule = site.api(Method::POST, "/api/schedules", nightly).await.id();
+    let run = site.api(Method::POST, &format!("/api/schedules/{schedule}/run"), Value::Null).await;
+    site.wait(&format!("/api/backups/{}", run.json["data"]["backupId"].as_str().unwrap())).await;
+    site.api(Method::POST, "/api/schedules", json!({"name": LONG, "databaseId": long, "cron": "*/20 1-5 * * 1-5", "enabled": false})).await;
+
     let browser = Browser::open(&site.base).await;
     let (failed, long_page) = (failed["id"].as_str().unwrap(), format!("/databases/{long}"));
     for (name, path) in [
@@ -61,6 +69,10 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
         ("backups-none-match", "/backups?status=cancelled".into()),
         ("backup", format!("/backups/{good}")),
         ("backup-failed", format!("/backups/{failed}")),
+        ("schedules", "/schedules".into()),
+        ("schedule", format!("/schedules/{schedule}")),
+        ("schedule-new", "/schedules/new".into()),
+        ("schedule-edit", format!("/schedules/{schedule}/edit")),
         ("restores", "/restores".into()),
         ("restore", format!("/restores/{restore}")),
         ("restore-source", "/restore/new".into()),

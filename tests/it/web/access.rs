@@ -29,6 +29,8 @@ const CLOSED: &[&str] = &[
     "/api/diffs/{id}/patch",
     "/databases/new",
     "/databases/{id}/edit",
+    "/schedules/new",
+    "/schedules/{id}/edit",
     "/restore/new",
 ];
 
@@ -65,6 +67,8 @@ async fn send(client: &Client, base: &str, entry: &Entry, cookie: &str) -> Respo
         (_, "/api/diffs") => request.json(&json!({"before": {"backupId": SOME_ID}, "after": {"databaseId": SOME_ID}})),
         (_, "/api/diffs/{id}/restore") => request.json(&json!({"direction": "revert", "databaseId": SOME_ID, "confirm": "x"})),
         (_, "/api/databases" | "/api/databases/{id}" | "/api/databases/test-connection") => request.json(&database),
+        (_, "/api/schedules" | "/api/schedules/{id}") => request.json(&json!({"name": "x", "databaseId": SOME_ID, "cron": "@daily"})),
+        (_, "/api/schedules/preview") => request.json(&json!({"cron": "@daily"})),
         (_, "/api/system/settings") => request.json(&json!({"encrypt": true})),
         (_, "/api/system/maintenance") => request.json(&json!({"task": "verify"})),
         (_, "/api/jobs/retry" | "/api/jobs/drop") => request.json(&json!({"all": true})),

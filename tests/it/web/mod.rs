@@ -9,5 +9,6 @@ mod hostile;
 mod jobs;
 mod monitoring;
 mod pages;
+mod schedules;
 pub mod site;
 mod uploads;
