@@ -1,3 +1,5 @@
+//! Expressions, zones and days of change: named cases, and a walk through every minute to compare with.
+
 use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike};
 use chrono_tz::TZ_VARIANTS;
 use proptest::prelude::*;
