@@ -60,11 +60,9 @@ pub async fn groups(db: &Db, organization: OrganizationId, database: Option<Data
     }
     db.read("listing what retention applies to", move |db| {
         let sql = format!(
-            "SELECT b.database_id, s.id AS schedule_id, b.partial, b.store_id FROM backups b LEFT JOIN schedules s ON s.id = b.schedule_id
-             WHERE {condition}
+            "SELECT b.database_id, b.schedule_id, b.partial, b.store_id FROM backups b WHERE {condition}
              UNION
-             SELECT b.database_id, s.id AS schedule_id, b.partial, c.store_id FROM backup_copies c JOIN backups b ON b.id = c.backup_id
-                 LEFT JOIN schedules s ON s.id = b.schedule_id
+             SELECT b.database_id, b.schedule_id, b.partial, c.store_id FROM backup_copies c JOIN backups b ON b.id = c.backup_id
              WHERE c.status = 'complete' AND {condition}
              ORDER BY 1, 2, 3, 4"
         );
@@ -189,8 +187,8 @@ fn decide(
     Ok((applied, backups, decisions))
 }
 
-/// The group's policy: of the schedule's destination, of the schedule, or of the database's other backups. A policy that was
-/// named and is gone keeps everything.
+/// The group's policy: of the schedule's destination, of the schedule, or of the database's other backups. A policy or a
+/// schedule that is gone keeps everything: removing a schedule must not delete what it made.
 fn applied(db: &Connection, group: &Group, judgement: &Judgement) -> Outcome<Applied> {
     if let Some(draft) = &judgement.draft {
         return Ok(Applied { id: None, name: None, policy: Some(draft.clone()) });
@@ -239,7 +237,7 @@ fn history(db: &Connection, organization: OrganizationId, group: &Group) -> Outc
             values.push(text(schedule));
             "b.schedule_id = ?5"
         }
-        None => "(b.schedule_id IS NULL OR NOT EXISTS (SELECT 1 FROM schedules s WHERE s.id = b.schedule_id))",
+        None => "b.schedule_id IS NULL",
     };
     let sql = format!(
         "SELECT b.id, b.type, b.verify_state, b.finished_at, b.pinned,

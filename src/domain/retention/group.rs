@@ -10,12 +10,13 @@ use crate::domain::{
 };
 
 /// Backups that one policy is applied to: those of a schedule, or all others of a database, in one store. Backups of a part
-/// of the database are apart: none of them takes the place of a whole one.
+/// of the database are apart: none of them takes the place of a whole one. Those of a schedule that is gone stay together,
+/// under no policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     pub database_id: DatabaseId,
-    /// `None`: made by hand, before a restore, or by a schedule that is gone.
+    /// `None`: made by hand or before a restore. The schedule may be gone.
     pub schedule_id: Option<ScheduleId>,
     pub store_id: StoreId,
     pub partial: bool,

@@ -7,7 +7,7 @@ use crate::{
         events::Event,
         ids::{OrganizationId, StoreId},
     },
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     services::{Ctx, stores},
 };
 
@@ -32,7 +32,11 @@ pub(in crate::services) async fn whole(ctx: &Ctx, organization: OrganizationId, 
     if let Err(refused) = files(ctx, organization, backup, backup.store_id).await {
         return give_up(ctx, backup, Refused { untouched: untouched && refused.untouched, ..refused }).await;
     }
-    db::backups::delete(&ctx.db, organization, backup.id).await
+    match db::backups::delete(&ctx.db, organization, backup.id).await {
+        // Somebody else was removing it too.
+        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        deleted => deleted,
+    }
 }
 
 async fn give_up(ctx: &Ctx, backup: &Backup, refused: Refused) -> Result<()> {

@@ -28,7 +28,7 @@ const DAILY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A retention policy as a person or a program describes it.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyInput {
     pub name: String,
     #[serde(flatten)]

@@ -130,7 +130,11 @@ async fn delete(
         }
     };
     // As it is since the claim: its own store may be another one now.
-    let backup = db::backups::get(&ctx.db, organization, planned.id).await?;
+    let backup = match db::backups::get(&ctx.db, organization, planned.id).await {
+        Ok(backup) => backup,
+        Err(error) if error.kind == Kind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
     let line = line(&backup, &reasons, Some(plan));
     // Written first: nothing goes without a trace, even if the process ends right after.
     let actor = Actor { organization_id: organization, ..Actor::system() };

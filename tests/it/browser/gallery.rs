@@ -22,6 +22,10 @@ async fn an_empty_installation_says_what_to_do_first() {
         ("empty-source", "/restore/new"),
         ("empty-jobs", "/jobs"),
         ("empty-audit", "/audit"),
+        ("empty-retention", "/retention-policies"),
+        ("empty-retention-plan", "/retention-policies/plan"),
+        ("empty-retention-new", "/retention-policies/new"),
+        ("stores", "/stores"),
     ] {
         look_at(&browser, name, path).await;
     }
@@ -54,6 +58,12 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
     let run = site.api(Method::POST, &format!("/api/schedules/{schedule}/run"), Value::Null).await;
     site.wait(&format!("/api/backups/{}", run.json["data"]["backupId"].as_str().unwrap())).await;
     site.api(Method::POST, "/api/schedules", json!({"name": LONG, "databaseId": long, "cron": "*/20 1-5 * * 1-5", "enabled": false})).await;
+    let policy = json!({"name": "7 days, 4 weeks, 12 months", "mode": "hybrid", "keepDaily": 7, "keepWeekly": 4, "keepMonthly": 12, "maxAgeDays": 400, "timezone": "Europe/Berlin"});
+    let policy = site.api(Method::POST, "/api/retention-policies", policy).await.id();
+    site.back_up(&shop).await;
+    site.api(Method::PUT, &format!("/api/databases/{shop}/retention-policy"), json!({"policyId": policy})).await;
+    let archive = json!({"name": "archive", "kind": "local", "settings": {"path": site.folder.path().join("archive")}});
+    let archive = site.api(Method::POST, "/api/stores", archive).await.id();
 
     let browser = Browser::open(&site.base).await;
     let (failed, long_page) = (failed["id"].as_str().unwrap(), format!("/databases/{long}"));
@@ -81,6 +91,13 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
         ("jobs", "/jobs".into()),
         ("job", format!("/jobs/{verify}")),
         ("audit", "/audit".into()),
+        ("retention", "/retention-policies".into()),
+        ("retention-plan", "/retention-policies/plan".into()),
+        ("retention-edit", format!("/retention-policies/{policy}/edit")),
+        ("retention-new", "/retention-policies/new".into()),
+        ("stores-two", "/stores".into()),
+        ("store-new", "/stores/new".into()),
+        ("store-edit", format!("/stores/{archive}/edit")),
         ("settings", "/settings".into()),
         ("jump", "/jump?q=s".into()),
         ("not-found", "/nowhere".into()),

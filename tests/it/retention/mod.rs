@@ -1,4 +1,5 @@
 //! Retention: the plans, and what is deleted by them.
 
+mod pages;
 mod plans;
 mod runs;

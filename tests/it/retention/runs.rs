@@ -463,7 +463,7 @@ async fn the_limit_for_all_spares_pins_and_the_last_good_one_however_late_it_is(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_schedule_leaves_its_backups_to_the_policy_of_manual_ones() {
+async fn removing_a_schedule_deletes_nothing_of_what_it_made() {
     let bench = Bench::new().await;
     let input = PolicyInput { name: "strict".into(), policy: daily(1) };
     let strict = services::retention::create(bench.ctx(), &Actor::system(), input).await.unwrap().policy.id;
@@ -476,6 +476,7 @@ async fn a_deleted_schedule_leaves_its_backups_to_the_policy_of_manual_ones() {
     assert_eq!(used.kind, Kind::Conflict);
     assert!(used.to_string().contains(&schedule.to_string()), "{used}");
     catalogue.execute("DELETE FROM schedules", []).unwrap();
+    bench.policy(daily(1)).await;
     assert_eq!(bench.preview().await[0].deleted, 0);
     bench.run().await;
     assert_eq!(bench.ids().await, BTreeSet::from([a, b]));

@@ -32,6 +32,10 @@ const CLOSED: &[&str] = &[
     "/schedules/new",
     "/schedules/{id}/edit",
     "/restore/new",
+    "/retention-policies/new",
+    "/retention-policies/{id}/edit",
+    "/stores/new",
+    "/stores/{id}/edit",
 ];
 
 /// What a GET needs to be well formed.
@@ -69,6 +73,13 @@ async fn send(client: &Client, base: &str, entry: &Entry, cookie: &str) -> Respo
         (_, "/api/databases" | "/api/databases/{id}" | "/api/databases/test-connection") => request.json(&database),
         (_, "/api/schedules" | "/api/schedules/{id}") => request.json(&json!({"name": "x", "databaseId": SOME_ID, "cron": "@daily"})),
         (_, "/api/schedules/preview") => request.json(&json!({"cron": "@daily"})),
+        (_, "/api/retention-policies" | "/api/retention-policies/{id}") => {
+            request.json(&json!({"name": "x", "mode": "age", "maxAgeDays": 9}))
+        }
+        (_, "/api/retention-policies/preview") => request.json(&json!({"policy": {"mode": "age", "maxAgeDays": 9}})),
+        (_, "/api/retention-policies/run") => request.json(&json!({})),
+        (_, "/api/databases/{id}/retention-policy") => request.json(&json!({"policyId": null})),
+        (_, "/api/stores" | "/api/stores/{id}") => request.json(&json!({"name": "x", "kind": "local", "settings": {"path": "/nowhere/x"}})),
         (_, "/api/system/settings") => request.json(&json!({"encrypt": true})),
         (_, "/api/system/maintenance") => request.json(&json!({"task": "verify"})),
         (_, "/api/jobs/retry" | "/api/jobs/drop") => request.json(&json!({"all": true})),
