@@ -21,6 +21,7 @@ async fn an_empty_installation_says_what_to_do_first() {
         ("empty-restores", "/restores"),
         ("empty-source", "/restore/new"),
         ("empty-jobs", "/jobs"),
+        ("empty-dead-letters", "/jobs?dead=true"),
         ("empty-audit", "/audit"),
         ("empty-retention", "/retention-policies"),
         ("empty-retention-plan", "/retention-policies/plan"),
@@ -44,6 +45,7 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
     std::fs::remove_file(missing.json["data"]["settings"]["path"].as_str().unwrap()).unwrap();
     let failed = site.back_up(&lost).await;
     assert_eq!(failed["status"], "failed", "{failed}");
+    let dead = failed["jobId"].clone();
     let good = good["id"].as_str().unwrap().to_owned();
     let verify = site.api(Method::POST, &format!("/api/backups/{good}/verify"), Value::Null).await.id();
     assert_eq!(site.wait(&format!("/api/jobs/{verify}")).await["status"], "completed");
@@ -90,6 +92,8 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
         ("restore-plan", format!("/restore/new?backup={good}&database={shop}")),
         ("jobs", "/jobs".into()),
         ("job", format!("/jobs/{verify}")),
+        ("dead-letters", "/jobs?dead=true".into()),
+        ("dead-letter", format!("/jobs/{}", dead.as_str().unwrap())),
         ("audit", "/audit".into()),
         ("retention", "/retention-policies".into()),
         ("retention-plan", "/retention-policies/plan".into()),
@@ -114,6 +118,9 @@ async fn what_waits_for_a_worker_says_so_and_can_be_cancelled() {
     let backup = site.api(Method::POST, "/api/backups", json!({"databaseId": shop})).await.id();
     let browser = Browser::open(&site.base).await;
     look_at(&browser, "waiting-overview", "/").await;
+    look_at(&browser, "waiting-jobs", "/jobs").await;
+    let job = site.api(Method::GET, "/api/jobs", Value::Null).await.json["data"][0]["id"].as_str().unwrap().to_owned();
+    look_at(&browser, "waiting-job", &format!("/jobs/{job}")).await;
     look_at(&browser, "waiting-backup", &format!("/backups/{backup}")).await;
     browser.wait_text("Waiting for a free worker").await;
     browser.click("form[action$='/cancel'] button").await;
