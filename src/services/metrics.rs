@@ -117,7 +117,11 @@ impl Sheet {
         for db::metrics::Counted { name, status, number } in &figures.deliveries {
             deliveries.get_or_create(&vec![("notifier", name.clone()), ("status", status.clone())]).set(*number as f64);
         }
-        self.gauge("dead_letters", "Jobs that are out of attempts and were neither retried nor dropped", figures.dead_letters as f64);
+        self.gauge(
+            "dead_letters",
+            "Jobs that failed, are not tried again by themselves, and were neither retried nor dropped",
+            figures.dead_letters as f64,
+        );
     }
 
     fn databases(&mut self, databases: &[db::metrics::LastGood], now: Moment) {

@@ -16,6 +16,10 @@ use crate::domain::run::{ChildLimits, Run};
 
 /// Length of the time over which processor time is shared out, microseconds.
 const PERIOD: u64 = 100_000;
+/// How often a group that is removed at the same moment is made anew.
+const TRIES: u32 = 5;
+/// What the kernel answers for a file of a group that is being removed.
+const NO_DEVICE: i32 = rustix::io::Errno::NODEV.raw_os_error();
 /// What our groups are called, so that those of an earlier process are known.
 const PREFIX: &str = "dbsnap-";
 
@@ -155,7 +159,21 @@ impl Cage {
         Ok(())
     }
 
+    /// Another child of the operation may end just now and remove the group that it takes for empty: then it is made anew.
     fn enter(&self, folder: &Path, child: Pid, file: &str, value: &str) -> io::Result<()> {
+        let mut entered = Self::try_enter(folder, child, file, value);
+        for _ in 0..TRIES {
+            match &entered {
+                Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound) || cause.raw_os_error() == Some(NO_DEVICE) => {
+                    entered = Self::try_enter(folder, child, file, value);
+                }
+                _ => break,
+            }
+        }
+        entered
+    }
+
+    fn try_enter(folder: &Path, child: Pid, file: &str, value: &str) -> io::Result<()> {
         match fs::create_dir(folder) {
             Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
             _ => {}

@@ -124,3 +124,14 @@ fn groups(controller: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     entries.filter(|name| name.starts_with(&ours)).collect()
 }
+
+#[tokio::test]
+async fn children_of_one_job_come_and_go_without_losing_their_group() {
+    let (limited, _scratch) = run(ChildLimits { memory_bytes: Some(256 << 20), ..ChildLimits::default() });
+    let each = async || {
+        for _ in 0..25 {
+            sh("exit 0").spawn(&limited).unwrap().success(&limited).await.unwrap();
+        }
+    };
+    tokio::join!(each(), each(), each(), each());
+}

@@ -42,6 +42,7 @@ async fn dead_letters_are_listed_with_their_cause_and_dealt_with_by_api_and_by_f
     let cause = site.api(Method::GET, &format!("/api/jobs/{first}"), Value::Null).await.json["data"]["error"].as_str().unwrap().to_owned();
     assert!(page.contains(&cause.replace('\'', "&#39;")), "{cause} is not in {page}");
 
+    assert!(site.page(&format!("/jobs/{first}")).await.contains("action=\"/jobs/drop\""), "one can be dropped where its log is");
     let none = site.submit("/jobs/drop", &[]).await;
     assert_eq!(none.status(), StatusCode::BAD_REQUEST, "nothing was chosen");
     let dropped = site.submit("/jobs/drop", &[("ids", &first)]).await;
