@@ -22,6 +22,7 @@ async fn an_empty_installation_says_what_to_do_first() {
         ("empty-source", "/restore/new"),
         ("empty-jobs", "/jobs"),
         ("empty-dead-letters", "/jobs?dead=true"),
+        ("empty-logs", "/logs"),
         ("empty-audit", "/audit"),
         ("empty-retention", "/retention-policies"),
         ("empty-retention-plan", "/retention-policies/plan"),
@@ -66,6 +67,10 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
     site.api(Method::PUT, &format!("/api/databases/{shop}/retention-policy"), json!({"policyId": policy})).await;
     let archive = json!({"name": "archive", "kind": "local", "settings": {"path": site.folder.path().join("archive")}});
     let archive = site.api(Method::POST, "/api/stores", archive).await.id();
+    for task in ["cleanup", "verify"] {
+        let job = site.api(Method::POST, "/api/system/maintenance", json!({"task": task})).await.id();
+        site.wait(&format!("/api/jobs/{job}")).await;
+    }
 
     let browser = Browser::open(&site.base).await;
     let (failed, long_page) = (failed["id"].as_str().unwrap(), format!("/databases/{long}"));
@@ -94,6 +99,8 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
         ("job", format!("/jobs/{verify}")),
         ("dead-letters", "/jobs?dead=true".into()),
         ("dead-letter", format!("/jobs/{}", dead.as_str().unwrap())),
+        ("logs", "/logs".into()),
+        ("logs-none-match", "/logs?q=nothing-like-it".into()),
         ("audit", "/audit".into()),
         ("retention", "/retention-policies".into()),
         ("retention-plan", "/retention-policies/plan".into()),
