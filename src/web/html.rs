@@ -53,6 +53,7 @@ const NAVIGATION: &[(&str, &str, &str, &str)] = &[
     ("", "Logs", "/logs", "logs"),
     ("", "Retention", "/retention-policies", "history"),
     ("", "Stores", "/stores", "store"),
+    ("", "Notifications", "/notifiers", "bell"),
     ("", "Audit", "/audit", "audit"),
     ("", "Settings", "/settings", "settings"),
 ];
@@ -71,6 +72,8 @@ const NOTICES: &[(&str, &str)] = &[
     ("retried-some", "Queued again, but not all: what is still here, such as a restore, has to be started anew by a person."),
     ("dropped", "Dropped. The jobs and their logs stay in the history."),
     ("dropped-some", "Dropped, but some were no dead letters any more."),
+    ("notifier-added", "The notifier was added. Send a test to see that it arrives."),
+    ("notifier-removed", "The notifier was removed."),
     ("password", "The password was changed. Every other session was signed out."),
     ("session", "That session was signed out."),
     ("key-removed", "The API key was removed; it stops working at once."),

@@ -26,6 +26,7 @@ use super::{
     account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
     exports, jobs, logs, middleware, restores, retention, stores, system,
     exports, jobs, middleware, restores, schedules, stores, system,
+    exports, jobs, middleware, notifiers, restores, stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -122,6 +123,14 @@ fn api() -> Routes {
         .routes(routes!(stores::show::api, stores::update::api, stores::delete::api))
         .routes(routes!(stores::test::api))
         .routes(routes!(stores::objects::api))
+        // notifications
+        .routes(routes!(notifiers::list::api, notifiers::change::api_create))
+        .routes(routes!(notifiers::list::api_one, notifiers::change::api_update, notifiers::change::api_delete))
+        .routes(routes!(notifiers::test::api))
+        .routes(routes!(notifiers::deliveries::api))
+        .routes(routes!(notifiers::list::api_kinds))
+        .routes(routes!(notifiers::deliveries::api_notices))
+        .routes(routes!(notifiers::alerts::api))
         // accounts
         .routes(routes!(account::users::api_list, account::users::api_create))
         .routes(routes!(account::users::api_update, account::users::api_delete))
@@ -211,6 +220,12 @@ fn pages() -> Table {
         ("/stores/{id}/edit", vec![(Method::GET, get(stores::update::page))]),
         ("/stores/{id}/test", vec![(Method::POST, post(stores::test::submit))]),
         ("/stores/{id}/delete", vec![(Method::POST, post(stores::delete::submit))]),
+        ("/notifiers", vec![(Method::GET, get(notifiers::list::page)), (Method::POST, post(notifiers::change::create))]),
+        ("/notifiers/new", vec![(Method::GET, get(notifiers::change::new_page))]),
+        ("/notifiers/{id}", vec![(Method::POST, post(notifiers::change::update))]),
+        ("/notifiers/{id}/edit", vec![(Method::GET, get(notifiers::change::edit_page))]),
+        ("/notifiers/{id}/test", vec![(Method::POST, post(notifiers::test::submit))]),
+        ("/notifiers/{id}/delete", vec![(Method::POST, post(notifiers::change::delete))]),
         ("/audit", vec![(Method::GET, get(audit::list::page))]),
         ("/settings", vec![(Method::GET, get(system::settings::page)), (Method::POST, post(system::settings::submit))]),
         ("/settings/maintenance", vec![(Method::POST, post(system::maintenance::submit))]),

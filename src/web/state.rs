@@ -5,6 +5,7 @@ use crate::domain::{
     copy::CopyStatus,
     diff::DiffStatus,
     job::JobStatus,
+    notice::DeliveryStatus,
     restore::RestoreStatus,
 };
 
@@ -72,6 +73,18 @@ impl State for CopyStatus {
             Self::Complete => COMPLETED,
             Self::Failed => FAILED,
             Self::Deleting => DELETING,
+        }
+    }
+}
+
+impl State for DeliveryStatus {
+    fn look(&self) -> Look {
+        match self {
+            Self::Queued => QUEUED,
+            Self::Sending => look("busy", "◐", "sending"),
+            Self::Delivered => look("ok", "✓", "delivered"),
+            Self::Failed => FAILED,
+            Self::Grouped => look("", "–", "held back"),
         }
     }
 }

@@ -1,1 +1,8 @@
-//! Notifiers: one page and one group of addresses.
+//! Notifiers: where people are told what happened; and what is wrong now.
+
+pub mod alerts;
+pub mod change;
+pub mod deliveries;
+mod form;
+pub mod list;
+pub mod test;

@@ -10,13 +10,14 @@ use crate::{
         backup::{Backup, BackupStatus},
         filter::{BackupFilter, DatabaseFilter, JobFilter},
         job::{Job, JobStatus},
+        notice::{Alert, Severity},
         page::PageRequest,
         time::Moment,
     },
     services::{
         Ctx, backup,
         databases::{self, DatabaseView},
-        jobs,
+        jobs, notices,
         schedules::{self, ScheduleView},
         system::{self, Stats},
     },
@@ -50,6 +51,8 @@ struct Dashboard {
     running: Vec<Job>,
     recent: Vec<Backup>,
     upcoming: Vec<ScheduleView>,
+    /// What is wrong now, the gravest first.
+    alerts: Vec<Alert>,
 }
 
 /// GET /
@@ -63,8 +66,10 @@ pub async fn page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout) -> Re
     running.extend(jobs::list(&ctx, &user, &few(JobStatus::Queued), PageRequest { page: 1, limit: 10 }).await?.items);
     let recent = backup::list(&ctx, &user, &BackupFilter::default(), PageRequest { page: 1, limit: 6 }).await?.items;
     let upcoming = schedules::upcoming(&ctx, &user, 5).await?;
+    let mut alerts = notices::alerts(&ctx, &user).await?;
+    alerts.sort_by_key(|alert| std::cmp::Reverse(Severity::ALL.iter().position(|severity| *severity == alert.notice.severity)));
     let verdict = verdict(&stats, &databases);
-    Ok(render(&ctx, &Dashboard { layout: layout.titled("Overview"), verdict, stats, databases, running, recent, upcoming })?)
+    Ok(render(&ctx, &Dashboard { layout: layout.titled("Overview"), verdict, stats, databases, running, recent, upcoming, alerts })?)
 }
 
 /// How well one database is protected: class, sign, words, and its place in the list.

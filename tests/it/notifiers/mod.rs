@@ -4,6 +4,7 @@ mod email;
 mod http;
 mod settings;
 mod sink;
+mod told;
 
 use dbsnap::{
     domain::{

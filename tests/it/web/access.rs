@@ -28,6 +28,8 @@ const CLOSED: &[&str] = &[
     "/api/diffs/{id}/value",
     "/api/diffs/{id}/patch",
     "/databases/new",
+    "/notifiers/new",
+    "/notifiers/{id}/edit",
     "/databases/{id}/edit",
     "/schedules/new",
     "/schedules/{id}/edit",
@@ -80,6 +82,9 @@ async fn send(client: &Client, base: &str, entry: &Entry, cookie: &str) -> Respo
         (_, "/api/retention-policies/run") => request.json(&json!({})),
         (_, "/api/databases/{id}/retention-policy") => request.json(&json!({"policyId": null})),
         (_, "/api/stores" | "/api/stores/{id}") => request.json(&json!({"name": "x", "kind": "local", "settings": {"path": "/nowhere/x"}})),
+        (_, "/api/notifiers" | "/api/notifiers/{id}") => {
+            request.json(&json!({"name": "x", "kind": "webhook", "settings": {"url": "http://127.0.0.1:1/"}}))
+        }
         (_, "/api/system/settings") => request.json(&json!({"encrypt": true})),
         (_, "/api/system/maintenance") => request.json(&json!({"task": "verify"})),
         (_, "/api/jobs/retry" | "/api/jobs/drop") => request.json(&json!({"all": true})),
