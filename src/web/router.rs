@@ -24,9 +24,7 @@ use utoipa_axum::{
 
 use super::{
     account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
-    exports, jobs, logs, middleware, restores, retention, stores, system,
-    exports, jobs, middleware, restores, schedules, stores, system,
-    exports, jobs, middleware, notifiers, restores, stores, system,
+    exports, jobs, logs, middleware, notifiers, restores, retention, schedules, stores, system,
 };
 use crate::{
     error::{Error, Result},
