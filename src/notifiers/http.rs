@@ -114,7 +114,7 @@ impl Outbound {
         let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         match line.chars().count() {
             0 => String::new(),
-            ..=SHOWN => format!(": {line}"),
+            1..=SHOWN => format!(": {line}"),
             _ => format!(": {}…", line.chars().take(SHOWN).collect::<String>()),
         }
     }
