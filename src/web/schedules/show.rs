@@ -10,7 +10,7 @@ use crate::{
     domain::{
         ids::ScheduleId,
         page::{Page, PageRequest},
-        schedule::ScheduleRun,
+        schedule::{Overlap, ScheduleRun},
     },
     services::{
         Ctx,
@@ -83,7 +83,14 @@ fn facts(view: &ScheduleView) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Runs", words::when(view)),
         ("After an outage", if details.catch_up { "the newest missed slot is caught up" } else { "missed slots are reported" }.to_owned()),
-        ("While one runs", format!("{} the next slot", details.overlap)),
+        (
+            "While one runs",
+            match details.overlap {
+                Overlap::Skip => "the next slot is left out",
+                Overlap::Queue => "the next slot waits",
+            }
+            .to_owned(),
+        ),
     ];
     facts.extend(details.attempts.map(|attempts| ("Attempts", attempts.to_string())));
     facts.extend(details.limits.timeout_seconds.map(|limit| ("Ends after", seconds(limit))));
