@@ -5,3 +5,4 @@ mod connections;
 mod driver;
 mod gallery;
 mod journey;
+mod schedules;
