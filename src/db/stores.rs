@@ -75,7 +75,7 @@ pub async fn delete(db: &Db, organization: OrganizationId, id: StoreId) -> Resul
         let schedules = query::all(db, sql, &[text(organization)], |row| {
             let details: ScheduleDetails = row::json(row, "details")?;
             let uses = details.destinations.iter().any(|destination| destination.store_id == id);
-            Ok(uses.then(|| row::plain::<String>(row, "name")).transpose()?)
+            uses.then(|| row::plain::<String>(row, "name")).transpose()
         })?;
         if let Some(name) = schedules.into_iter().flatten().next() {
             return Err(Error::conflict(format!("the schedule '{name}' sends its backups to the store"))

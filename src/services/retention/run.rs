@@ -75,7 +75,11 @@ async fn resume(ctx: &Ctx, organization: OrganizationId, run: &Run, done: &mut D
             continue;
         }
         run.check()?;
-        let backup = db::backups::get(&ctx.db, organization, id).await?;
+        let backup = match db::backups::get(&ctx.db, organization, id).await {
+            Ok(backup) => backup,
+            Err(error) if error.kind == Kind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
         let removed = remove::copy(ctx, organization, &backup, store).await;
         note_resumed(&backup, removed, run, done);
     }
