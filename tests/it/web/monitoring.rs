@@ -28,7 +28,9 @@ async fn figures_tell_how_each_database_is_protected_and_never_count_backwards()
     let good = site.back_up(&shop).await;
     let source = site.api(Method::GET, &format!("/api/databases/{lost}"), Value::Null).await;
     fs::remove_file(source.json["data"]["settings"]["path"].as_str().unwrap()).unwrap();
-    assert_eq!(site.back_up(&lost).await["status"], "failed");
+    let failed = site.back_up(&lost).await;
+    // The job ends a moment after its backup.
+    assert_eq!(site.wait(&format!("/api/jobs/{}", failed["jobId"].as_str().unwrap())).await["status"], "failed");
 
     let figures = site.page("/metrics").await;
     assert!(figures.ends_with("# EOF\n"));
