@@ -1,5 +1,6 @@
 //! Notifiers against sinks that really receive, and that take only what their services' documents allow.
 
+mod docs;
 mod email;
 mod http;
 mod settings;
