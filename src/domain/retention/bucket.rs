@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Datelike, Offset, Timelike};
+use chrono::{DateTime, Datelike, Timelike};
 use chrono_tz::Tz;
 
 use super::Policy;
@@ -48,9 +48,9 @@ impl Rule {
     }
 }
 
-/// A real hour: where clocks go back, the hour that comes twice is two.
+/// An hour as the clock shows it: where clocks go back, the hour that comes twice is one, as in restic.
 fn hour(at: &DateTime<Tz>) -> String {
-    format!("{} {:02}:00 UTC{}", day(at), at.hour(), at.offset().fix())
+    format!("{} {:02}:00", day(at), at.hour())
 }
 
 fn day(at: &DateTime<Tz>) -> String {
