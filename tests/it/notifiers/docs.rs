@@ -15,7 +15,7 @@ has a link (set BASE_URL so that it leads to your installation).
 - A backup's failure is told when its last attempt has failed. The same failure again within two hours is held back, and the next message
   says how many were; the first good backup after failures is told as a recovery. Whoever was told of a problem is told of its end.
 - The dead-man's alert comes when a scheduled database has had no good backup for two slots of its schedule and one hour, whatever the
-  reason: a process that did not run, a schedule that was disabled by mistake after its slot, a store that was away. With `deadManHours` it
+  reason: a process that did not run, a store that was away, backups that fail. With `deadManHours` it
   covers every database, scheduled or not.
 - What stays wrong (no good backup, a store away, a disk low) is told again each day and is on the overview until it is over; `GET /api/alerts`
   has the same list.
