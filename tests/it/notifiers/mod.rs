@@ -3,6 +3,7 @@
 mod docs;
 mod email;
 mod http;
+mod pages;
 mod settings;
 mod sink;
 mod told;
