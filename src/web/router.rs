@@ -234,7 +234,7 @@ fn pages() -> Table {
         ("/account/keys/{id}/delete", vec![(Method::POST, post(account::keys::submit_delete))]),
         ("/logout", vec![(Method::POST, post(account::logout::submit))]),
         ("/jump", vec![(Method::GET, get(system::jump::page))]),
-        ("/live", vec![(Method::GET, get(events::changes::stream))]),
+        ("/live", vec![(Method::GET, get(events::changes::follow))]),
     ]
 }
 

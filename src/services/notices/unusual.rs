@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_change_is_told_beyond_the_threshold_in_either_direction() {
         let usual = [100, 98, 103, 101, 5000];
-        assert_eq!(change(50, &usual, 50), None, "just half");
+        assert_eq!(change(51, &usual, 50), None, "not quite half");
         assert_eq!(change(49, &usual, 50), Some((101, 51)));
         assert_eq!(change(0, &usual, 50), Some((101, 100)));
         assert_eq!(change(400, &usual, 50), Some((101, 296)));

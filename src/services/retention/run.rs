@@ -195,7 +195,12 @@ fn line(backup: &Backup, reasons: &[String], plan: Option<&GroupPlan>) -> Value 
 
 fn report(done: &Done) -> Value {
     let first = |lines: &[Value]| lines.iter().take(REPORTED).cloned().collect::<Vec<_>>();
+    let mut words = vec![format!("{} kept, {} deleted, {} bytes freed.", done.kept, done.deleted.len(), done.bytes)];
+    if !done.failed.is_empty() {
+        words.push(format!("{} could not be deleted and stay listed; they are tried again.", done.failed.len()));
+    }
     json!({
+        "words": words,
         "kept": done.kept,
         "deletedCount": done.deleted.len(),
         "deletedBytes": done.bytes,

@@ -6,6 +6,7 @@ use super::new_run;
 use crate::{
     db,
     domain::{
+        events::Event,
         ids::OrganizationId,
         job::{Job, JobKind, JobStatus},
         schedule::RunStatus,
@@ -32,7 +33,10 @@ pub(in crate::services) async fn ended(ctx: &Arc<Ctx>, organization: Organizatio
         if let Some(backup) = job.backup_id.filter(|backup| run.backup_id != Some(*backup)) {
             db::schedule_runs::set_backup(&ctx.db, run.id, backup).await?;
         }
-        db::schedule_runs::finish(&ctx.db, run.id, status, job.error.as_deref(), ctx.now()).await?;
+        if db::schedule_runs::finish(&ctx.db, run.id, status, job.error.as_deref(), ctx.now()).await? {
+            // The pages that show the run were told of the job before the run said how it ended.
+            ctx.tell(Event::from(job));
+        }
     }
     if status == RunStatus::Completed {
         // A job that a person has repeated belongs to no slot: it stands for its own moment.

@@ -148,6 +148,10 @@ pub(super) async fn check(
         _ => problems.add("cron", "give either a cron expression or the schedule that it runs after"),
     }
     let database = found(&mut problems, "databaseId", db::databases::get(&ctx.db, actor.organization_id, input.database_id).await)?;
+    if let Some(policy) = input.retention_policy_id {
+        let found_policy = db::retention_policies::get(&ctx.db, actor.organization_id, policy).await;
+        found(&mut problems, "retentionPolicyId", found_policy)?;
+    }
     let heartbeat = heartbeat(input.heartbeat_url.as_deref(), &mut problems);
     let id = before.map_or_else(ScheduleId::new, |before| before.id);
     let details = ScheduleDetails {
@@ -250,6 +254,9 @@ async fn check_details(
     for destination in &details.destinations {
         found(problems, "destinations", db::stores::get(&ctx.db, actor.organization_id, destination.store_id).await)?;
         problems.unless(stores.insert(destination.store_id), "destinations", "names a store twice");
+        if let Some(policy) = destination.retention_policy_id {
+            found(problems, "destinations", db::retention_policies::get(&ctx.db, actor.organization_id, policy).await)?;
+        }
     }
     problems.unless(details.attempts.is_none_or(|attempts| (1..=20).contains(&attempts)), "attempts", "must be from 1 to 20");
     problems.unless((-100..=100).contains(&details.priority), "priority", "must be from -100 to 100");

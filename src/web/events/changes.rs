@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     response::sse::{Event as Sent, KeepAlive, Sse},
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
     web::{error::Failure, extract::User},
 };
 
-/// GET /live: `change` when a job or a backup changed its state, `tick` when one got further.
-pub async fn stream(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Failure> {
+/// GET /live: `change` when a job or a backup changed its state, `tick` when one got further. The first `change` comes at once:
+/// something may have changed between the page's making and this connection.
+pub async fn follow(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Failure> {
     user.require(Permission::View)?;
     let ended = Arc::clone(&ctx);
     let end = async move {
@@ -34,5 +35,6 @@ pub async fn stream(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Sse<impl 
             Err(_) => Some("change"),
         })
     });
-    Ok(Sse::new(told.map(|name| Ok(Sent::default().event(name).data(name)))).keep_alive(KeepAlive::default()))
+    let names = stream::once(std::future::ready("change")).chain(told);
+    Ok(Sse::new(names.map(|name| Ok(Sent::default().event(name).data(name)))).keep_alive(KeepAlive::default()))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{extract::State, response::Html};
+use serde_json::Value;
 
 use crate::{
     domain::{
@@ -28,6 +29,22 @@ struct Show {
     layout: Layout,
     job: Job,
     log: LiveLog,
+    report: Option<Report>,
+}
+
+/// What a job did or found.
+struct Report {
+    /// In sentences, where the job says it so.
+    words: Vec<String>,
+    /// All of it.
+    json: String,
+}
+
+impl From<&Value> for Report {
+    fn from(report: &Value) -> Self {
+        let words = report["words"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        Self { words, json: format!("{report:#}") }
+    }
 }
 
 /// One job.
@@ -48,7 +65,8 @@ pub async fn page(
     let job = jobs::get(&ctx, &user, id).await?;
     let log = LiveLog::load(&ctx, &user, Some(id), job.status.is_over(), format!("/jobs/{id}"), query.level).await?;
     let layout = layout.titled(format!("{} job {}", kind_word(job.kind), id.short()));
-    Ok(render(&ctx, &Show { layout, job, log })?)
+    let report = job.report.as_ref().map(Report::from);
+    Ok(render(&ctx, &Show { layout, job, log, report })?)
 }
 
 /// The kind at the start of a sentence.

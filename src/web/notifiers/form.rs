@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         filter::DatabaseFilter,
-        ids::{DatabaseId, NotifierId},
+        ids::{DatabaseId, NotifierId, ProjectId},
         notice::{NoticeEvent, NotifyRules, Severity},
         page::PageRequest,
         permissions::Actor,
@@ -41,6 +41,8 @@ pub struct NotifierForm {
     pub severities: Vec<(Severity, bool)>,
     /// Id, name, chosen.
     pub databases: Vec<(DatabaseId, String, bool)>,
+    /// Chosen by API: the form does not ask for projects, and keeps them.
+    pub projects: Vec<ProjectId>,
     pub problem: Option<(String, Option<String>)>,
 }
 
@@ -140,6 +142,7 @@ impl NotifierForm {
                 .into_iter()
                 .map(|database| (database.id, database.name, rules.database_ids.contains(&database.id)))
                 .collect(),
+            projects: rules.project_ids,
             problem: filled.error.map(|error| (message(error), error.hint.clone())),
         })
     }

@@ -10,21 +10,21 @@ use crate::{
         artifact::ArtifactKind,
         backup::BackupOptions,
         filter::{DatabaseFilter, ScheduleFilter},
-        ids::{DatabaseId, ScheduleId, StoreId},
+        ids::{DatabaseId, PolicyId, ScheduleId, StoreId},
         page::PageRequest,
         permissions::Actor,
         schedule::{Blackout, Destination, Hook, LoadCondition, Overlap, Schedule, ScheduleDetails, Weekday},
     },
     error::{Error, Result},
     services::{
-        Ctx, databases,
+        Ctx, databases, retention,
         schedules::{self, ScheduleInput},
         stores::{self, StoreView},
     },
     web::{error::message, extract::Form, html::Layout},
 };
 
-const WEEKDAYS: &[(&str, &str)] =
+pub(super) const WEEKDAYS: &[(&str, &str)] =
     &[("1", "Monday"), ("2", "Tuesday"), ("3", "Wednesday"), ("4", "Thursday"), ("5", "Friday"), ("6", "Saturday"), ("0", "Sunday")];
 
 const MIB: u64 = 1024 * 1024;
@@ -38,6 +38,9 @@ pub struct ScheduleForm {
     /// What it can run after.
     pub others: Vec<(ScheduleId, String)>,
     pub stores: Vec<StoreView>,
+    pub policies: Vec<(PolicyId, String)>,
+    /// How long backups are kept at most, days.
+    pub kept_days: u32,
     pub weekdays: &'static [(&'static str, &'static str)],
     pub zones: Vec<&'static str>,
     pub heartbeat: bool,
@@ -77,6 +80,8 @@ impl ScheduleForm {
                 .map(|other| (other.schedule.id, other.schedule.name))
                 .collect(),
             stores: stores::list(ctx, actor).await?,
+            policies: retention::list(ctx, actor).await?.into_iter().map(|view| (view.policy.id, view.policy.name)).collect(),
+            kept_days: ctx.config.max_backup_retention_days,
             weekdays: WEEKDAYS,
             zones: chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect(),
             heartbeat: before.is_some_and(|before| before.heartbeat),
@@ -143,6 +148,7 @@ pub fn filled(before: &Schedule) -> Form {
     put("timeZone", Some(before.time_zone.name().to_owned()));
     put("enabled", flag(before.enabled));
     put("afterScheduleId", before.after_schedule_id.map(|id| id.to_string()));
+    put("retentionPolicyId", before.retention_policy_id.map(|id| id.to_string()));
     put("artifacts", details.options.as_ref().map(|options| artifacts_text(&options.artifacts)));
     put("store", details.destinations.first().map(|first| first.store_id.to_string()));
     for copy in details.destinations.iter().skip(1) {

@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 
+use super::form::WEEKDAYS;
 use crate::{
     domain::{
         schedule::{RunStatus, Schedule},
@@ -16,10 +17,35 @@ use crate::{
 pub fn when(view: &ScheduleView) -> String {
     let schedule = &view.schedule;
     match (&schedule.cron, &view.after_schedule_name) {
-        (Some(cron), _) => format!("{cron} ({})", schedule.time_zone),
+        (Some(cron), _) => format!("{} ({})", expression(cron), schedule.time_zone),
         (None, Some(parent)) => format!("after {parent}"),
         (None, None) => "never: what it came after is gone".to_owned(),
     }
+}
+
+/// One of the usual expressions in words, any other as it is.
+fn expression(cron: &str) -> String {
+    let number = |text: &str| text.parse::<u8>().ok();
+    let parts: Vec<&str> = cron.split_whitespace().collect();
+    let worded = match parts.as_slice() {
+        ["@hourly"] => Some("every hour".to_owned()),
+        ["@daily" | "@midnight"] => Some("every day at 00:00".to_owned()),
+        ["@weekly"] => Some("every Sunday at 00:00".to_owned()),
+        ["@monthly"] => Some("on day 1 of each month at 00:00".to_owned()),
+        [minute, "*", "*", "*", "*"] => number(minute).map(|minute| format!("every hour at :{minute:02}")),
+        [minute, hour, day, "*", weekday] => number(minute).zip(number(hour)).and_then(|(minute, hour)| {
+            let time = format!("{hour:02}:{minute:02}");
+            match (*day, *weekday) {
+                ("*", "*") => Some(format!("every day at {time}")),
+                ("*", "1-5") => Some(format!("Monday to Friday at {time}")),
+                ("*", weekday) => WEEKDAYS.iter().find(|known| known.0 == weekday).map(|known| format!("every {} at {time}", known.1)),
+                (day, "*") => number(day).map(|day| format!("on day {day} of each month at {time}")),
+                _ => None,
+            }
+        }),
+        _ => None,
+    };
+    worded.unwrap_or_else(|| cron.to_owned())
 }
 
 /// A moment in the schedule's own zone.
@@ -49,5 +75,23 @@ impl State for RunStatus {
             Self::Missed => ("warn", "!", "missed"),
         };
         Look { class, sign, word }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_expressions_are_told_in_words_and_others_as_they_are() {
+        let check = |cron, expect| assert_eq!(expression(cron), expect);
+        check("30 2 * * *", "every day at 02:30");
+        check("5 * * * *", "every hour at :05");
+        check("0 4 * * 0", "every Sunday at 04:00");
+        check("15 1 1 * *", "on day 1 of each month at 01:15");
+        check("0 22 * * 1-5", "Monday to Friday at 22:00");
+        for cron in ["*/20 1-5 * * 1-5", "0 0 1 1 *", "0 0 13 * 5", "* * * * *"] {
+            check(cron, cron);
+        }
     }
 }

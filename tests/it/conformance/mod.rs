@@ -12,6 +12,7 @@ mod bad_input;
 mod crash;
 mod home;
 mod interrupted;
+mod load;
 mod mongodb;
 mod mysql;
 mod operations;

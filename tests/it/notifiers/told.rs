@@ -23,13 +23,14 @@ use dbsnap::{
             notifiers::{self, NotifierInput},
             watch,
         },
-        system,
+        schedules, system,
     },
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::sink::Sink;
+use crate::support::disk::Disk;
 
 const HOME: OrganizationId = OrganizationId::DEFAULT;
 const MINUTE: i64 = 60_000;
@@ -46,13 +47,19 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::over(&[]).await
+    }
+
+    /// With further settings.
+    async fn over(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let vars = [
             ("ENCRYPTION_KEY", "a key of the tests that is long enough"),
             ("BASE_URL", "https://dbsnap.example.org"),
             ("TZ", "Europe/Berlin"),
         ];
-        let config = Config::from_vars(vars.map(|(name, value)| (name.to_owned(), value.to_owned())), folder.path()).unwrap();
+        let vars = vars.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::from_vars(vars, folder.path()).unwrap();
         let clock = Clock::simulated(
             "2026-11-02T03:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().map(|at| Moment(at.timestamp_millis())).unwrap(),
         );
@@ -382,4 +389,47 @@ async fn a_notifier_hears_only_of_what_it_asked_for() {
     let titles: Vec<_> = grave.taken().iter().map(|received| received.json()["title"].clone()).collect();
     assert_eq!(titles, ["Backup of shop failed", "Backup of shop works again"], "whoever was told of the trouble is told of its end");
     assert!(other.taken().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_is_told_and_its_end_too() {
+    let disk = Disk::new("1M");
+    let bench = Bench::over(&[("BACKUP_STORAGE_PATH", disk.path().to_str().unwrap())]).await;
+    std::fs::write(disk.path().join("of somebody else"), vec![1; 900_000]).unwrap();
+    bench.set(json!({"diskFreePercent": 20})).await;
+    watch::watch(bench.ctx()).await.unwrap();
+    watch::watch(bench.ctx()).await.unwrap();
+    let told = bench.told().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0]["title"].as_str().unwrap().starts_with("The store Local is running out of space: "), "{told:?}");
+    assert!(fact(&told[0], "Free").is_some() && !told[0]["nextStep"].as_str().unwrap().is_empty());
+    std::fs::remove_file(disk.path().join("of somebody else")).unwrap();
+    watch::watch(bench.ctx()).await.unwrap();
+    assert_eq!(bench.titles().await, ["The store Local has room again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_setting_the_dead_man_counts_two_slots_of_the_schedule_and_missed_slots_are_told() {
+    let bench = Bench::new().await;
+    let input =
+        json!({"name": "nightly", "databaseId": bench.database, "cron": "30 2 * * *", "timeZone": "Europe/Berlin", "catchUp": false});
+    let schedule = schedules::create(bench.ctx(), &Actor::system(), serde_json::from_value(input).unwrap()).await.unwrap();
+    bench.backup(Some(1), "").await;
+    bench.told().await;
+    let mut told = Vec::new();
+    for hour in 0..60 {
+        watch::watch(bench.ctx()).await.unwrap();
+        told.extend(bench.titles().await.into_iter().map(|title| (hour, title)));
+        bench.pass(HOUR);
+    }
+    // Made at 04:00 in Berlin; due at 02:30 of the next two nights, and an hour to run.
+    assert_eq!(told, [(48, "No good backup of shop for 2 days".to_owned())]);
+
+    schedules::tick(bench.ctx()).await.unwrap();
+    schedules::tick(bench.ctx()).await.unwrap();
+    let told = bench.told().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["title"], "2 backups of shop missed");
+    assert_eq!(fact(&told[0], "Schedule"), Some(schedule.schedule.name.as_str()));
+    assert!(told[0]["what"].as_str().unwrap().contains("02:30"), "{}", told[0]["what"]);
 }
