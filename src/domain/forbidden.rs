@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use url::{Host, Url};
+
 use crate::error::{Error, Result};
 
 /// Names of metadata services, whatever they resolve to.
@@ -32,6 +34,16 @@ pub fn check_name(what: &str, host: &str) -> Result<()> {
 /// Refuses a host when one of the addresses that its name leads to is link-local or a metadata service.
 pub fn check_addresses(what: &str, host: &str, mut addresses: impl Iterator<Item = IpAddr>) -> Result<()> {
     addresses.find(|address| is_forbidden(*address)).map_or(Ok(()), |address| Err(refused(what, host, Some(address))))
+}
+
+/// Refuses an address that says by itself, without a look at a name server, that it leads to such a place.
+pub fn check_url(what: &str, url: &Url) -> Result<()> {
+    match url.host() {
+        Some(Host::Domain(name)) => check_name(what, name),
+        Some(Host::Ipv4(address)) => check_addresses(what, &address.to_string(), [IpAddr::V4(address)].into_iter()),
+        Some(Host::Ipv6(address)) => check_addresses(what, &address.to_string(), [IpAddr::V6(address)].into_iter()),
+        None => Ok(()),
+    }
 }
 
 fn is_forbidden(address: IpAddr) -> bool {
@@ -71,6 +83,17 @@ mod tests {
 
     fn check(address: &str) -> Result<()> {
         check_addresses("the host", address, [address.parse().unwrap()].into_iter())
+    }
+
+    #[test]
+    fn an_address_of_the_web_is_refused_by_its_looks() {
+        for url in ["http://169.254.169.254/latest", "https://2852039166/", "http://[fd00:ec2::254]/", "http://metadata.google.internal/x"]
+        {
+            check_url("the host", &Url::parse(url).unwrap()).expect_err(url);
+        }
+        for url in ["http://127.0.0.1:3999/hook", "https://hooks.example.org/x", "http://[::1]/"] {
+            check_url("the host", &Url::parse(url).unwrap()).unwrap();
+        }
     }
 
     #[test]

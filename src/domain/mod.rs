@@ -1,6 +1,7 @@
 //! Pure types and rules that every part agrees on. No IO happens here, and nothing of ours but `error` is imported.
 
 pub mod account;
+pub mod amount;
 pub mod artifact;
 pub mod backup;
 pub mod blackout;

@@ -16,7 +16,7 @@ use crate::{
 /// For servers whose certificate an authority of one's own has signed.
 pub(super) const AUTHORITY: Field = Field::new("caCertificate", "Certificate authority", FieldKind::Lines)
     .help("PEM, for a server whose certificate an authority of your own has signed.")
-    .section("TLS");
+    .section("Own certificate authority");
 
 /// The certificate authority in the settings; errors unless it looks like one.
 pub(super) fn authority(settings: &Settings) -> Result<Option<&str>> {

@@ -24,29 +24,6 @@ use crate::{
 
 /// Settings that can be changed while it runs. The environment decides the rest.
 pub const SETTINGS: &[Field] = &[
-    Field::new("deadManHours", "Tell when there is no good backup for, hours", FieldKind::Integer { min: 0, max: 8760 })
-        .section("Notifications")
-        .default("0")
-        .help("Of every database. 0 goes by the schedules: told when two slots have passed and one more hour, of scheduled databases only."),
-    Field::new("sizeChangePercent", "Tell when the size changes by, percent", FieldKind::Integer { min: 0, max: 10_000 })
-        .section("Notifications")
-        .default("50")
-        .help("Against the middle of the last ten good backups, up or down. 0 never tells."),
-    Field::new("rowsChangePercent", "Tell when the row count changes by, percent", FieldKind::Integer { min: 0, max: 10_000 })
-        .section("Notifications")
-        .default("50")
-        .help("Against the middle of the last ten good backups, up or down. 0 never tells."),
-    Field::new("diskFreePercent", "Tell when a store has less free than, percent", FieldKind::Integer { min: 0, max: 90 })
-        .section("Notifications")
-        .default("10")
-        .help("Of stores that know their size. 0 never tells."),
-    Field::new("repeatAlertHours", "Tell again of what is still wrong after, hours", FieldKind::Integer { min: 1, max: 720 })
-        .section("Notifications")
-        .default("24"),
-    Field::new("groupMinutes", "Hold back the same failure for, minutes", FieldKind::Integer { min: 0, max: 10_080 })
-        .section("Notifications")
-        .default("120")
-        .help("The next message says how many were held back. The end of a problem is always told. 0 tells each."),
     Field::new("compression", "Compression of new databases", FieldKind::Text)
         .section("Backup defaults")
         .default("zstd:1")
@@ -75,6 +52,29 @@ pub const SETTINGS: &[Field] = &[
         .section("Maintenance")
         .default("1")
         .help("Those whose verification is the longest ago. Each is read whole from its store. 0 verifies none by itself."),
+    Field::new("deadManHours", "Tell when there is no good backup for, hours", FieldKind::Integer { min: 0, max: 8760 })
+        .section("Notifications")
+        .default("0")
+        .help("Of every database. 0 goes by the schedules: told when two slots have passed and one more hour, of scheduled databases only."),
+    Field::new("sizeChangePercent", "Tell when the size changes by, percent", FieldKind::Integer { min: 0, max: 10_000 })
+        .section("Notifications")
+        .default("50")
+        .help("Against the middle of the last ten good backups, up or down. 0 never tells."),
+    Field::new("rowsChangePercent", "Tell when the row count changes by, percent", FieldKind::Integer { min: 0, max: 10_000 })
+        .section("Notifications")
+        .default("50")
+        .help("Against the middle of the last ten good backups, up or down. 0 never tells."),
+    Field::new("diskFreePercent", "Tell when a store has less free than, percent", FieldKind::Integer { min: 0, max: 90 })
+        .section("Notifications")
+        .default("10")
+        .help("Of stores that know their size. 0 never tells."),
+    Field::new("repeatAlertHours", "Tell again of what is still wrong after, hours", FieldKind::Integer { min: 1, max: 720 })
+        .section("Notifications")
+        .default("24"),
+    Field::new("groupMinutes", "Hold back the same failure for, minutes", FieldKind::Integer { min: 0, max: 10_080 })
+        .section("Notifications")
+        .default("120")
+        .help("The next message says how many were held back. The end of a problem is always told. 0 tells each."),
 ];
 
 /// The state of the product.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     db,
     domain::{
+        amount,
         backup::{Backup, BackupStatus, VerifyState},
         ids::OrganizationId,
         job::{Job, JobKind, JobStatus},
@@ -74,8 +75,8 @@ async fn succeeded(ctx: &Ctx, organization: OrganizationId, job: &Job, backup: &
     let describe = |notice: &mut Notice| {
         notice.link = words::link(ctx, &format!("/backups/{}", backup.id));
         notice.database_id = backup.database_id;
-        notice.facts.push(("Size".into(), words::size(backup.stored_size())));
-        notice.facts.push(("Rows".into(), words::count(backup.rows())));
+        notice.facts.push(("Size".into(), amount::size(backup.stored_size())));
+        notice.facts.push(("Rows".into(), amount::count(backup.rows())));
         if let Some(duration) = backup.duration_ms() {
             notice.facts.push(("Duration".into(), words::span(duration)));
         }
@@ -129,7 +130,7 @@ fn restore_words(job: &Job, restore: &Restore) -> (String, String) {
     let tables = restore.tables.len();
     let rows = restore.tables.iter().map(|table| table.rows).sum();
     if job.status == JobStatus::Completed {
-        let mut what = format!("{} rows in {tables} tables are in the target.", words::count(rows));
+        let mut what = format!("{} rows in {tables} tables are in the target.", amount::count(rows));
         if !restore.warnings.is_empty() {
             what = format!("{what} There were warnings:\n{}", restore.warnings.join("\n"));
         }

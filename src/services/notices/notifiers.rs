@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use url::Url;
 
 use super::words;
 use crate::{
     db,
     domain::{
         database::Settings,
+        forbidden,
         ids::NotifierId,
         notice::{Delivery, NoticeEvent, NotifierConfig, NotifyRules, Severity},
         page::{Page, PageRequest},
@@ -184,6 +186,13 @@ fn check(input: &NotifierInput, kind: &dyn NotifierKind, old: &Settings) -> Resu
         problems.push(("name".to_owned(), databases::NAME_RULE.to_owned()));
     }
     let opened = merged.and_then(|settings| kind.open(&settings).map(|_| settings));
+    for (field, text) in opened.iter().flatten().filter_map(|(field, value)| Some((field, value.as_str()?))) {
+        if let Ok(url) = Url::parse(text)
+            && let Err(error) = forbidden::check_url("the host", &url)
+        {
+            problems.push((field.clone(), error.context));
+        }
+    }
     match opened {
         Ok(settings) if problems.is_empty() => return Ok(settings),
         Ok(_) => {}

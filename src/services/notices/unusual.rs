@@ -4,6 +4,7 @@ use super::{group, raise, setting, words};
 use crate::{
     db,
     domain::{
+        amount,
         backup::Backup,
         ids::OrganizationId,
         notice::{NoticeEvent, Severity},
@@ -26,8 +27,8 @@ pub(super) async fn look(ctx: &Ctx, organization: OrganizationId, backup: &Backu
     let rows: Vec<_> = before.iter().map(|(_, rows)| *rows).collect();
     let name = &backup.database_name;
     for (event, setting_name, noun, now, earlier, show) in [
-        (NoticeEvent::SizeUnusual, "sizeChangePercent", "size", backup.plain_size(), sizes, words::size as fn(u64) -> String),
-        (NoticeEvent::RowsUnusual, "rowsChangePercent", "row count", backup.rows(), rows, words::count),
+        (NoticeEvent::SizeUnusual, "sizeChangePercent", "size", backup.plain_size(), sizes, amount::size as fn(u64) -> String),
+        (NoticeEvent::RowsUnusual, "rowsChangePercent", "row count", backup.rows(), rows, amount::count),
     ] {
         let Some((usual, change)) = change(now, &earlier, setting(&settings, setting_name, 50)) else { continue };
         let (direction, severity) = if now < usual { ("dropped", Severity::Error) } else { ("jumped", Severity::Warning) };

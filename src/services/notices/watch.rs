@@ -8,6 +8,7 @@ use super::{HOUR, alerts, setting, words};
 use crate::{
     db,
     domain::{
+        amount,
         cron::Cron,
         database::{Database, Settings},
         filter::DatabaseFilter,
@@ -147,7 +148,7 @@ async fn space(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, he
     let share = if total == 0 { 100 } else { i64::try_from(u128::from(free) * 100 / u128::from(total)).unwrap_or(100) };
     if percent == 0 || share >= percent {
         let end = |alert: &Alert| {
-            let what = format!("{} of {} are free.", words::size(free), words::size(total));
+            let what = format!("{} of {} are free.", amount::size(free), amount::size(total));
             alerts::resolved(ctx, alert, format!("The store {name} has room again"), what)
         };
         return alerts::right(ctx, organization, &key, end).await;
@@ -157,10 +158,10 @@ async fn space(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, he
     let title = format!("The store {name} is running out of space: {share} % free");
     let mut notice = words::notice(ctx, NoticeEvent::DiskLow, severity, name, title);
     notice.what =
-        format!("{} of {} are free, less than {percent} %. When it is full, backups to it fail.", words::size(free), words::size(total));
+        format!("{} of {} are free, less than {percent} %. When it is full, backups to it fail.", amount::size(free), amount::size(total));
     notice.next_step = "Enlarge the disk, let a retention policy keep less, or send backups to another store.".into();
     notice.link = words::link(ctx, "/stores");
-    notice.facts.extend([("Free".into(), words::size(free)), ("Total".into(), words::size(total))]);
+    notice.facts.extend([("Free".into(), amount::size(free)), ("Total".into(), amount::size(total))]);
     alerts::wrong(ctx, organization, &key, notice).await
 }
 

@@ -59,24 +59,6 @@ pub(super) fn span(milliseconds: u64) -> String {
     format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `1.5 GB`, in powers of 1000.
-pub(super) fn size(bytes: u64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let step = (bytes.max(1).ilog10() / 3).min(5);
-    match step {
-        0 => format!("{bytes} B"),
-        #[allow(clippy::cast_precision_loss)]
-        _ => format!("{:.1} {}", bytes as f64 / 1000_f64.powi(step.cast_signed()), units[step as usize]),
-    }
-}
-
-/// `1,204,511`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let parts: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    parts.join(",")
-}
-
 /// An error's text taken apart: what happened, and the next step that stands in parentheses at its end.
 pub(super) fn cause_and_step(error: &str) -> (String, Option<String>) {
     let error = error.trim();
@@ -139,7 +121,5 @@ mod tests {
             [span(59_000), span(60_000), span(HOUR), span(26 * HOUR), span(3 * DAY)],
             ["59 seconds", "1 minute", "1 hour", "26 hours", "3 days"]
         );
-        assert_eq!([size(999), size(1500), size(2_000_000_000)], ["999 B", "1.5 kB", "2.0 GB"]);
-        assert_eq!([count(999), count(1_204_511)], ["999", "1,204,511"]);
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         blackout,
         cron::{self, Cron},
         database::Database,
+        forbidden,
         ids::{DatabaseId, PolicyId, ScheduleId},
         job::JobLimits,
         permissions::Actor,
@@ -228,12 +229,17 @@ fn found<T>(problems: &mut Problems, field: &str, found: Result<T>) -> Result<Op
 
 fn heartbeat(address: Option<&str>, problems: &mut Problems) -> Option<String> {
     let address = address.map(str::trim).filter(|address| !address.is_empty())?;
-    problems.unless(is_web_address(address), "heartbeatUrl", "is not an http or https address");
+    check_address("heartbeatUrl", address, problems);
     Some(address.to_owned())
 }
 
-fn is_web_address(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+fn check_address(field: &str, text: &str, problems: &mut Problems) {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            problems.take(field, forbidden::check_url("the host", &url));
+        }
+        _ => problems.add(field, "is not an http or https address"),
+    }
 }
 
 async fn check_details(
@@ -298,7 +304,7 @@ fn check_hook(hook: &Hook, problems: &mut Problems) {
             let plain = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\\']) && !file.chars().any(char::is_control);
             problems.unless(plain, "hooks", "a command begins with the name of a file in HOOKS_DIR, without a path");
         }
-        (None, Some(url)) => problems.unless(is_web_address(url), "hooks", "an address is not an http or https one"),
+        (None, Some(url)) => check_address("hooks", url, problems),
         _ => problems.add("hooks", "give either a command or an address"),
     }
     problems.unless((1..=3600).contains(&hook.timeout_seconds), "hooks", "a timeout must be from 1 to 3600 seconds");

@@ -121,7 +121,7 @@ fn badges(table: &TableDiff) -> Vec<String> {
         badges.push(format!("sample of {}%", (share * 1000.0).round() / 10.0));
     }
     if table.hidden > 0 {
-        badges.push(format!("{} hidden", crate::web::filters::grouped(&table.hidden.to_string())));
+        badges.push(format!("{} hidden", crate::domain::amount::grouped(&table.hidden.to_string())));
     }
     badges
 }

@@ -11,6 +11,7 @@ use axum::{
 use super::place::{Place, View};
 use crate::{
     domain::{
+        amount,
         diff::{Change, ChangeFilter, Diff},
         filter::DatabaseFilter,
         ids::{DatabaseId, DiffId},
@@ -193,7 +194,7 @@ fn choice(diff: &Diff, form: &Form) -> Result<Choice> {
         (true, true) => "every changed row that the filter takes".to_owned(),
         (true, false) => "every changed row".to_owned(),
         (false, _) if places.len() == 1 => "1 row".to_owned(),
-        (false, _) => format!("{} rows", filters::grouped(&places.len().to_string())),
+        (false, _) => format!("{} rows", amount::grouped(&places.len().to_string())),
     };
     let words = if table.is_empty() { format!("{words} of every table") } else { format!("{words} of {table}") };
     let back = Place::default().on_table(table).viewed(View::Inline).of_kind(filter.kind);

@@ -173,7 +173,7 @@ fn s(number: u64) -> &'static str {
 }
 
 fn grouped(number: u64) -> String {
-    crate::web::filters::grouped(&number.to_string())
+    crate::domain::amount::count(number)
 }
 
 #[cfg(test)]

@@ -55,6 +55,12 @@ async fn what_is_not_a_schedule_is_refused_and_says_which_field() {
     for (input, field) in [
         (json!({"name": "x", "databaseId": shop, "cron": "0 0 31 4 *"}), "cron"),
         (json!({"name": "x", "databaseId": shop, "cron": "@daily", "timeZone": "Nowhere/At_All"}), "timeZone"),
+        (json!({"name": "x", "databaseId": shop, "cron": "@daily", "heartbeatUrl": "http://169.254.169.254/ping"}), "heartbeatUrl"),
+        (json!({"name": "x", "databaseId": shop, "cron": "@daily", "hooks": [{"stage": "after", "url": "http://2852039166/"}]}), "hooks"),
+        (
+            json!({"name": "x", "databaseId": shop, "cron": "@daily", "retentionPolicyId": "01a1fbdc-63f9-7335-9501-1f48e899c322"}),
+            "retentionPolicyId",
+        ),
         (json!({"name": "x", "databaseId": "01a1fbdc-63f9-7335-9501-1f48e899c322", "cron": "@daily"}), "databaseId"),
     ] {
         let refused = site.api(Method::POST, "/api/schedules", input).await;
