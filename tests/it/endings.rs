@@ -154,9 +154,17 @@ async fn a_dump_tool_that_hangs_is_ended_with_its_job_and_leaves_no_process() {
     client.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let request = json!({"databaseId": database, "options": {"artifacts": ["dump"]}});
     let started = server.post("/api/backups", request).await;
-    let tool = || children(server.pid()).into_iter().find(|(_, name)| name == "pg_dump").map(|(pid, _)| pid);
-    wait_until("pg_dump runs", async || tool().is_some()).await;
-    let pid = tool().unwrap();
+    // Not the one that only tells its version.
+    let dumps =
+        |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.windows(9).any(|part| part == b"--version"));
+    let tool = || children(server.pid()).into_iter().filter(|(_, name)| name == "pg_dump").map(|(pid, _)| pid).find(dumps);
+    let seen = std::cell::Cell::new(None);
+    wait_until("pg_dump runs", async || {
+        seen.set(tool());
+        seen.get().is_some()
+    })
+    .await;
+    let pid = seen.get().unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
     let failed = server.over(&backup(&started["id"])).await;
     assert_eq!(failed["status"], "failed", "{failed}");

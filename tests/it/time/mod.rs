@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod conditions;
+mod nights;
 mod reference;
 mod slots;
 mod years;

@@ -44,8 +44,8 @@ JOIN (SELECT 1 AS later, 'info' AS level, 'backup begins' AS message UNION ALL S
     UNION ALL SELECT 8000, 'info', 'backup complete: 5305000 rows in 4 tables, 300000000 bytes stored') l
 ORDER BY j.created_at, l.later;
 
-INSERT INTO schedule_runs (id, schedule_id, slot, status, slots, not_before, job_id, backup_id, created_at, finished_at, told)
-SELECT '00000005' || substr(id, 9), schedule_id, created_at, status, 1, created_at, id, backup_id, created_at, finished_at, TRUE FROM jobs;
+INSERT INTO schedule_runs (id, schedule_id, slot, first_slot, status, slots, not_before, job_id, backup_id, created_at, finished_at, told)
+SELECT '00000005' || substr(id, 9), schedule_id, created_at, created_at, status, 1, created_at, id, backup_id, created_at, finished_at, TRUE FROM jobs;
 
 INSERT INTO audit_events (id, organization_id, user_id, actor, action, subject, details, at)
 SELECT '00000006' || substr(id, 9), organization_id, NULL, 'system', 'backup.delete', backup_id, '{"database": "shop"}', created_at

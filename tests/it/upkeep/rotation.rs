@@ -68,15 +68,15 @@ fn fill(site: &Site, database: &str) {
          SELECT ?1, id, ?2, 'nightly', TRUE, 'UTC', '{}', 0, 0 FROM organizations";
     catalogue.execute(schedule, [&id(3, 1), database]).unwrap();
     for (n, status, days) in [(1, "completed", 300), (2, "waiting", 250), (3, "missed", 200), (4, "skipped", 150)] {
-        let insert = "INSERT INTO schedule_runs (id, schedule_id, slot, status, slots, not_before, created_at, told) VALUES (?1, ?2, ?3, ?4, 1, 0, ?3, TRUE)";
+        let insert = "INSERT INTO schedule_runs (id, schedule_id, slot, first_slot, status, slots, not_before, created_at, told) VALUES (?1, ?2, ?3, ?3, ?4, 1, 0, ?3, TRUE)";
         catalogue.execute(insert, rusqlite::params![id(4, n), id(3, 1), ago(days), status]).unwrap();
     }
     let notifier = "INSERT INTO notifiers (id, organization_id, name, kind, settings, enabled, rules, created_at, updated_at)
          SELECT ?1, id, 'mail', 'email', '{}', FALSE, '{}', 0, 0 FROM organizations";
     catalogue.execute(notifier, [id(5, 1)]).unwrap();
     for (n, days, delivery) in [(1, 100, "delivered"), (2, 100, "queued"), (3, 10, "failed")] {
-        let notice = "INSERT INTO notices (id, organization_id, event, severity, dedup_key, content, created_at)
-             SELECT ?1, id, 'backup.failed', 'error', ?1, '{}', ?2 FROM organizations";
+        let notice = "INSERT INTO notices (id, organization_id, event, severity, dedup_key, group_key, content, created_at)
+             SELECT ?1, id, 'backup.failed', 'error', ?1, ?1, '{}', ?2 FROM organizations";
         catalogue.execute(notice, rusqlite::params![id(6, n), ago(days)]).unwrap();
         let insert = "INSERT INTO deliveries (id, notice_id, notifier_id, status, attempt, run_after, created_at) VALUES (?1, ?2, ?3, ?4, 1, 9e15, ?5)";
         catalogue.execute(insert, rusqlite::params![id(7, n), id(6, n), id(5, 1), delivery, ago(days)]).unwrap();
