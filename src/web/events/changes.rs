@@ -6,7 +6,11 @@ use axum::{
     extract::State,
     response::sse::{Event as Sent, KeepAlive, Sse},
 };
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::{
@@ -35,6 +39,36 @@ pub async fn follow(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Sse<impl 
             Err(_) => Some("change"),
         })
     });
-    let names = stream::once(std::future::ready("change")).chain(told);
+    let told = Told { events: Box::pin(told), next: Instant::now(), waiting: true };
+    let names = stream::unfold(told, Told::name);
     Ok(Sse::new(names.map(|name| Ok(Sent::default().event(name).data(name)))).keep_alive(KeepAlive::default()))
+}
+
+/// Between two `change`s: a little more than the pages wait between two looks, so that they pass none over.
+const GAP: Duration = Duration::from_millis(1200);
+
+/// What a page is told. Changes that follow each other closely are one, told when the gap is over: the last is never lost.
+struct Told {
+    events: BoxStream<'static, &'static str>,
+    /// When the next change may be told.
+    next: Instant,
+    waiting: bool,
+}
+
+impl Told {
+    async fn name(mut self) -> Option<(&'static str, Self)> {
+        loop {
+            tokio::select! {
+                () = sleep_until(self.next), if self.waiting => {
+                    self.waiting = false;
+                    self.next = Instant::now() + GAP;
+                    return Some(("change", self));
+                }
+                name = self.events.next() => match name? {
+                    "change" => self.waiting = true,
+                    name => return Some((name, self)),
+                }
+            }
+        }
+    }
 }
