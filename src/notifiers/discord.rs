@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
-    Notifier, NotifierInfo, NotifierKind,
-    http::Outbound,
-    service,
+    Notifier, NotifierInfo, NotifierKind, service,
     text::{clean, color, cut, line, sign},
 };
 use crate::{
@@ -16,7 +13,6 @@ use crate::{
         database::Settings,
         fields::{Field, FieldKind, SettingsExt},
         notice::Notice,
-        secret::Secret,
     },
     error::Result,
 };
@@ -42,20 +38,7 @@ impl NotifierKind for Discord {
     }
 
     fn open(&self, settings: &Settings) -> Result<Arc<dyn Notifier>> {
-        let url = service::address(settings, "url")?;
-        Ok(Arc::new(Channel { http: Outbound::new("Discord").hiding([url.clone()]), url }))
-    }
-}
-
-struct Channel {
-    http: Outbound,
-    url: Secret,
-}
-
-#[async_trait]
-impl Notifier for Channel {
-    async fn send(&self, notice: &Notice) -> Result<()> {
-        service::post_json(&self.http, self.url.expose(), &[], &message(notice)).await.map(drop)
+        service::Channel::open(settings, "Discord", message)
     }
 }
 

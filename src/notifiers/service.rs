@@ -1,13 +1,20 @@
 //! What notifiers that speak JSON over HTTP share.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use serde_json::Value;
 use url::Url;
 
-use super::http::{Answer, Outbound};
+use super::{
+    Notifier,
+    http::{Answer, Outbound},
+};
 use crate::{
     domain::{
         database::Settings,
         fields::{Field, FieldKind, SettingsExt},
+        notice::Notice,
         secret::Secret,
     },
     error::{Error, Result},
@@ -53,6 +60,28 @@ pub(super) fn base(settings: &Settings, name: &str) -> Result<String> {
     match text.contains(['?', '#']) {
         true => Err(wrong(name, "must end with the path: no ? and no #")),
         false => Ok(text.trim_end_matches('/').to_owned()),
+    }
+}
+
+/// A channel of a chat service: one secret address in the setting `url` that takes its own form of JSON.
+pub(super) struct Channel {
+    http: Outbound,
+    url: Secret,
+    message: fn(&Notice) -> Value,
+}
+
+impl Channel {
+    /// `service` names it for people. Errors unless the setting is an address.
+    pub(super) fn open(settings: &Settings, service: &'static str, message: fn(&Notice) -> Value) -> Result<Arc<dyn Notifier>> {
+        let url = address(settings, "url")?;
+        Ok(Arc::new(Self { http: Outbound::new(service).hiding([url.clone()]), url, message }))
+    }
+}
+
+#[async_trait]
+impl Notifier for Channel {
+    async fn send(&self, notice: &Notice) -> Result<()> {
+        post_json(&self.http, self.url.expose(), &[], &(self.message)(notice)).await.map(drop)
     }
 }
 

@@ -70,7 +70,7 @@ fn webhook(received: &Received) -> Verdict {
 
 /// docs.slack.dev: incoming webhooks, Block Kit.
 fn slack(received: &Received) -> Verdict {
-    let body = posted(received, "/services/T000/B000/XXXX")?;
+    let body = posted(received, "/services/T000/B000/a1b2c3")?;
     is(body["text"].is_string() && !body["text"].as_str().unwrap().contains("<!"), "no_text")?;
     is((1..=50).contains(&list(&body["blocks"]).len()), "the number of blocks")?;
     for block in list(&body["blocks"]) {

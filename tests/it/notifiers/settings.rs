@@ -11,7 +11,7 @@ pub fn leading_to(kind: &str, base: &str) -> Value {
         "webhook" => {
             json!({"url": format!("{base}/hook"), "secret": "s3cret-of-the-hook", "headers": "Authorization: Bearer abc\nX-Team: data"})
         }
-        "slack" => json!({"url": format!("{base}/services/T000/B000/XXXX")}),
+        "slack" => json!({"url": format!("{base}/services/T000/B000/a1b2c3")}),
         "discord" => json!({"url": format!("{base}/api/webhooks/1/abc")}),
         "teams" => json!({"url": format!("{base}/workflows/1/triggers/manual/paths/invoke?sig=abc")}),
         "telegram" => json!({"baseUrl": base, "token": "123:ABC-def", "chatId": "-100", "threadId": 7}),
