@@ -160,5 +160,5 @@ impl<S: Send + Sync> FromRequestParts<S> for Htmx {
 }
 
 fn invalid(what: &str, cause: impl Display) -> Failure {
-    Error::validation(format!("{what} cannot be read: {cause}")).into()
+    Error::validation(format!("{what} cannot be read: {cause}")).hint("see /api/openapi.json for what this address takes").into()
 }

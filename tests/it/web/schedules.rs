@@ -69,6 +69,7 @@ async fn what_is_not_a_schedule_is_refused_and_says_which_field() {
     }
     let unknown = site.api(Method::POST, "/api/schedules", json!({"name": "x", "databaseId": shop, "cron": "@daily", "crom": 1})).await;
     assert_eq!(unknown.status, StatusCode::BAD_REQUEST, "a misspelt field is not passed over");
+    assert!(unknown.json["error"]["details"]["hint"].as_str().unwrap().contains("/api/openapi.json"), "{}", unknown.json);
     let preview =
         site.api(Method::POST, "/api/schedules/preview", json!({"cron": "0 12 * * *", "timeZone": "Asia/Kathmandu", "count": 4})).await;
     let runs = preview.json["data"].as_array().unwrap();
