@@ -129,8 +129,8 @@ impl Program {
     pub fn spawn(self, run: &Run) -> Result<Child> {
         run.check()?;
         let name = self.name();
-        let cage = Cage::of(run);
-        let (program, args) = limits::wrapped(self.path.clone(), self.args, &run.limits, cage.holds_memory())?;
+        let cage = Cage::of(run).context(Kind::Internal, || format!("limiting what {name} may take"))?;
+        let (program, args) = limits::wrapped(self.path.clone(), self.args, &run.limits, &cage)?;
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
         let mut command = tokio::process::Command::new(program);
         command
@@ -157,14 +157,7 @@ impl Program {
         }
         let stderr = inner.stderr.take().map(|pipe| tokio::spawn(relay(pipe, self.secrets, self.watch, run.clone())));
         let group = inner.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let mut child = Child { name, inner, group, stdin, stdout, stderr, stall: self.stall, cage };
-        if let Some(group) = group
-            && let Err(cause) = child.cage.take(group)
-        {
-            child.signal(Signal::KILL);
-            return Err(cause).context(Kind::Internal, || format!("limiting what {} may take", child.name));
-        }
-        Ok(child)
+        Ok(Child { name, inner, group, stdin, stdout, stderr, stall: self.stall, cage })
     }
 
     /// Runs it to its end and returns what it wrote to standard output, at most `limit` bytes.

@@ -1,25 +1,20 @@
 //! Control groups: what the children of one operation may take of memory and processors together. They exist where this
 //! process may make some: as root or in a delegated group. Both versions of the kernel's interface are known.
 //!
-//! A child is moved into its group right after it was started, before it has read its own program; what it starts later
-//! is born there.
+//! A child enters its group by itself, before it becomes its program: what it starts is born there, however early.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
-use rustix::process::Pid;
-
+use super::limits::find;
 use crate::domain::run::{ChildLimits, Run};
 
 /// Length of the time over which processor time is shared out, microseconds.
 const PERIOD: u64 = 100_000;
-/// How often a group that is removed at the same moment is made anew.
-const TRIES: u32 = 5;
-/// What the kernel answers for a file of a group that is being removed.
-const NO_DEVICE: i32 = rustix::io::Errno::NODEV.raw_os_error();
 /// What our groups are called, so that those of an earlier process are known.
 const PREFIX: &str = "dbsnap-";
 
@@ -38,7 +33,8 @@ impl Place {
         static PLACE: OnceLock<Place> = OnceLock::new();
         PLACE.get_or_init(|| {
             let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-            let place = Self::find(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
+            // A child enters its group through a shell.
+            let place = find("sh").map(|_| Self::find(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))).unwrap_or_default();
             for folder in place.memory.iter().chain(&place.cpu) {
                 sweep(folder);
             }
@@ -115,7 +111,10 @@ fn sweep(folder: &Path) {
     }
 }
 
-/// The group of one operation. Its children share it: the first makes it, the last removes it.
+/// How many children hold each group of this process. One that could not be removed yet stays here with none.
+static HELD: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+/// A child's hold on the groups of its operation. Its children share them: the first makes them, the last removes them.
 #[derive(Debug, Default)]
 pub(super) struct Cage {
     memory: Option<(PathBuf, u64)>,
@@ -124,26 +123,47 @@ pub(super) struct Cage {
 }
 
 impl Cage {
-    /// For what of the operation's limits this machine can hold; with none of them it holds nothing.
-    pub fn of(run: &Run) -> Self {
+    /// Makes the groups for what of the operation's limits this machine can hold; with none of them it holds nothing.
+    pub fn of(run: &Run) -> io::Result<Self> {
         let ChildLimits { memory_bytes, cpu_percent, .. } = run.limits;
         if memory_bytes.is_none() && cpu_percent.is_none() {
-            return Self::default();
+            return Ok(Self::default());
         }
         let place = Place::here();
         let name = format!("{PREFIX}{}-{}", std::process::id(), run.scratch.file_name().unwrap_or_default().to_string_lossy());
         let below = |folder: &Option<PathBuf>| folder.as_ref().map(|folder| folder.join(&name));
-        Self { memory: below(&place.memory).zip(memory_bytes), cpu: below(&place.cpu).zip(cpu_percent), second: place.second }
+        let cage = Self { memory: below(&place.memory).zip(memory_bytes), cpu: below(&place.cpu).zip(cpu_percent), second: place.second };
+        cage.hold()?;
+        Ok(cage)
     }
 
     pub fn holds_memory(&self) -> bool {
         self.memory.is_some()
     }
 
-    /// Makes the group, if it is not there yet, and moves the child into it.
-    pub fn take(&mut self, child: Pid) -> io::Result<()> {
+    /// The files through which a process enters its groups, by writing `0`.
+    pub fn entrances(&self) -> impl Iterator<Item = PathBuf> {
+        self.folders().into_iter().map(|folder| folder.join("cgroup.procs"))
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        let memory = self.memory.iter().map(|(folder, _)| folder);
+        let mut folders: Vec<PathBuf> = memory.chain(self.cpu.iter().map(|(folder, _)| folder)).cloned().collect();
+        folders.dedup();
+        folders
+    }
+
+    fn hold(&self) -> io::Result<()> {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in self.folders() {
+            *held.entry(folder.clone()).or_default() += 1;
+            match fs::create_dir(&folder) {
+                Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
+                _ => {}
+            }
+        }
         if let Some((folder, bytes)) = &self.memory {
-            self.enter(folder, child, if self.second { "memory.max" } else { "memory.limit_in_bytes" }, &bytes.to_string())?;
+            fs::write(folder.join(if self.second { "memory.max" } else { "memory.limit_in_bytes" }), bytes.to_string())?;
             if self.second {
                 // What goes to swap is not less. Without swap there is no such file.
                 let _ = fs::write(folder.join("memory.swap.max"), "0");
@@ -152,38 +172,11 @@ impl Cage {
         if let Some((folder, percent)) = &self.cpu {
             let quota = u64::from((*percent).max(1)) * PERIOD / 100;
             match self.second {
-                true => self.enter(folder, child, "cpu.max", &format!("{quota} {PERIOD}"))?,
-                false => self.enter(folder, child, "cpu.cfs_quota_us", &quota.to_string())?,
+                true => fs::write(folder.join("cpu.max"), format!("{quota} {PERIOD}"))?,
+                false => fs::write(folder.join("cpu.cfs_quota_us"), quota.to_string())?,
             }
         }
         Ok(())
-    }
-
-    /// Another child of the operation may end just now and remove the group that it takes for empty: then it is made anew.
-    fn enter(&self, folder: &Path, child: Pid, file: &str, value: &str) -> io::Result<()> {
-        let mut entered = Self::try_enter(folder, child, file, value);
-        for _ in 0..TRIES {
-            match &entered {
-                Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound) || cause.raw_os_error() == Some(NO_DEVICE) => {
-                    entered = Self::try_enter(folder, child, file, value);
-                }
-                _ => break,
-            }
-        }
-        entered
-    }
-
-    fn try_enter(folder: &Path, child: Pid, file: &str, value: &str) -> io::Result<()> {
-        match fs::create_dir(folder) {
-            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
-            _ => {}
-        }
-        fs::write(folder.join(file), value)?;
-        match fs::write(folder.join("cgroup.procs"), child.as_raw_nonzero().to_string()) {
-            // It has ended already.
-            Err(cause) if cause.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => Ok(()),
-            entered => entered,
-        }
     }
 
     /// The limit in bytes, when a process of the group was ended because it was reached.
@@ -198,10 +191,18 @@ impl Cage {
 
 impl Drop for Cage {
     fn drop(&mut self) {
-        for folder in self.memory.iter().map(|(folder, _)| folder).chain(self.cpu.iter().map(|(folder, _)| folder)) {
-            // While another child is in it, this fails, and the last one removes it.
-            let _ = fs::remove_dir(folder);
+        let folders = self.folders();
+        if folders.is_empty() {
+            return;
         }
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in folders {
+            held.entry(folder).and_modify(|children| *children = children.saturating_sub(1));
+        }
+        // A group that still holds a process on its way out cannot be removed: the next child's end tries again.
+        held.retain(|folder, children| {
+            *children > 0 || matches!(fs::remove_dir(folder), Err(cause) if cause.kind() != io::ErrorKind::NotFound)
+        });
     }
 }
 
@@ -224,15 +225,26 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_version_two_gets_its_limits_and_the_child() {
+    fn a_group_of_version_two_gets_its_limits_and_goes_with_the_last_child() {
         let folder = tempfile::tempdir().unwrap();
         let group = folder.path().join("dbsnap-1-job");
-        let mut cage = Cage { memory: Some((group.clone(), 1 << 20)), cpu: Some((group.clone(), 150)), second: true };
-        cage.take(Pid::from_raw(4711).unwrap()).unwrap();
+        let cage = || Cage { memory: Some((group.clone(), 1 << 20)), cpu: Some((group.clone(), 150)), second: true };
+        let (first, second) = (cage(), cage());
+        first.hold().unwrap();
+        second.hold().unwrap();
         let read = |name: &str| fs::read_to_string(group.join(name)).unwrap();
-        assert_eq!((read("memory.max"), read("cpu.max"), read("cgroup.procs")), ("1048576".into(), "150000 100000".into(), "4711".into()));
-        assert_eq!(cage.overrun(), None);
+        assert_eq!((read("memory.max"), read("cpu.max")), ("1048576".into(), "150000 100000".into()));
+        assert_eq!(first.entrances().collect::<Vec<_>>(), [group.join("cgroup.procs")]);
+        assert_eq!(first.overrun(), None);
         fs::write(group.join("memory.events"), "oom 1\noom_kill 1\n").unwrap();
-        assert_eq!(cage.overrun(), Some(1 << 20));
+        assert_eq!(first.overrun(), Some(1 << 20));
+        // The files of a real group go with it.
+        for file in fs::read_dir(&group).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        drop(first);
+        assert!(group.is_dir(), "the second child is still in it");
+        drop(second);
+        assert!(!group.exists());
     }
 }

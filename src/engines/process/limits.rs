@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{cgroup::Place, is_program, path_dirs};
+use super::{
+    cgroup::{Cage, Place},
+    is_program, path_dirs,
+};
 use crate::{
     domain::run::ChildLimits,
     error::{Error, Result},
@@ -17,6 +20,8 @@ use crate::{
 
 /// The largest niceness there is.
 const NICEST: u8 = 19;
+/// Enters the control group whose file is `$0`, then becomes the program that its arguments name.
+const ENTER: &str = r#"echo 0 >"$0" || { echo "error: the control group $0 could not be entered" >&2; exit 126; }; exec "$@""#;
 
 /// What of these limits this machine cannot hold, for the log of the operation.
 pub fn unavailable(limits: &ChildLimits) -> Vec<String> {
@@ -43,8 +48,11 @@ pub fn unavailable(limits: &ChildLimits) -> Vec<String> {
 
 /// The program and its arguments behind those that set its limits. Errors when there is no such program, which the
 /// programs before it would tell less clearly.
-pub(super) fn wrapped(path: PathBuf, args: Vec<OsString>, limits: &ChildLimits, caged_memory: bool) -> Result<(PathBuf, Vec<OsString>)> {
+pub(super) fn wrapped(path: PathBuf, args: Vec<OsString>, limits: &ChildLimits, cage: &Cage) -> Result<(PathBuf, Vec<OsString>)> {
     let mut before: Vec<OsString> = Vec::new();
+    for entrance in cage.entrances() {
+        before.extend(["/bin/sh".into(), "-c".into(), ENTER.into(), entrance.into()]);
+    }
     let mut put = |program: &str, options: &[&str]| {
         if let Some(found) = find(program) {
             before.push(found.into());
@@ -52,7 +60,7 @@ pub(super) fn wrapped(path: PathBuf, args: Vec<OsString>, limits: &ChildLimits, 
             before.push("--".into());
         }
     };
-    if let (Some(bytes), false) = (limits.memory_bytes, caged_memory) {
+    if let (Some(bytes), false) = (limits.memory_bytes, cage.holds_memory()) {
         put("prlimit", &[&format!("--as={bytes}")]);
     }
     if limits.idle_io == Some(true) {
@@ -74,7 +82,7 @@ pub(super) fn wrapped(path: PathBuf, args: Vec<OsString>, limits: &ChildLimits, 
     Ok((first, before))
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub(super) fn find(program: &str) -> Option<PathBuf> {
     let usual = ["/usr/bin", "/bin"].map(PathBuf::from);
     path_dirs().iter().chain(&usual).map(|folder| folder.join(program)).find(|path: &PathBuf| Path::is_absolute(path) && is_program(path))
 }

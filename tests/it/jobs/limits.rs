@@ -71,7 +71,7 @@ async fn a_program_that_is_not_there_is_named_with_limits_too() {
 #[tokio::test]
 async fn children_that_take_more_memory_than_allowed_are_ended_and_the_error_says_so() {
     let limit = 64 << 20;
-    let (limited, _scratch) = run(ChildLimits { memory_bytes: Some(limit), ..ChildLimits::default() });
+    let (limited, scratch) = run(ChildLimits { memory_bytes: Some(limit), ..ChildLimits::default() });
     let alone = limits::unavailable(&limited.limits);
     // Until its input ends, tail keeps the last 256 MiB of it.
     let error = sh("head -c 268435456 /dev/zero | tail -c 268435456 > /dev/null").spawn(&limited).unwrap().success(&limited).await;
@@ -79,7 +79,7 @@ async fn children_that_take_more_memory_than_allowed_are_ended_and_the_error_say
         true => {
             let error = error.unwrap_err().to_string();
             assert!(error.contains("more than 67108864 bytes of memory together"), "{error}");
-            let left = groups("memory");
+            let left = groups("memory", &scratch);
             assert!(left.is_empty(), "the group is gone with its last child: {left:?}");
         }
         false => assert!(error.is_err(), "no control group, but each child by itself: {alone:?}"),
@@ -113,16 +113,16 @@ async fn children_get_no_more_processor_time_than_allowed() {
     child.kill().await;
 }
 
-/// Groups of this process that are left.
-fn groups(controller: &str) -> Vec<String> {
+/// Groups of the operation with this scratch folder that are left.
+fn groups(controller: &str, scratch: &TempDir) -> Vec<String> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();
     let Some(path) = own.lines().find_map(|line| line.split_once(&format!(":{controller}:")).map(|(_, path)| path.to_owned())) else {
         return Vec::new();
     };
     let folder = format!("/sys/fs/cgroup/{controller}{path}");
-    let ours = format!("dbsnap-{}-", std::process::id());
+    let ours = format!("dbsnap-{}-{}", std::process::id(), scratch.path().file_name().unwrap().to_string_lossy());
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    entries.filter(|name| name.starts_with(&ours)).collect()
+    entries.filter(|name| name == &ours).collect()
 }
 
 #[tokio::test]
@@ -134,4 +134,19 @@ async fn children_of_one_job_come_and_go_without_losing_their_group() {
         }
     };
     tokio::join!(each(), each(), each(), each());
+}
+
+#[tokio::test]
+async fn what_a_child_starts_at_once_is_in_the_group_too() {
+    let (limited, scratch) = run(ChildLimits { memory_bytes: Some(256 << 20), cpu_percent: Some(150), ..ChildLimits::default() });
+    if !limits::unavailable(&limited.limits).is_empty() {
+        return;
+    }
+    let name = format!("/dbsnap-{}-{}", std::process::id(), scratch.path().file_name().unwrap().to_string_lossy());
+    for _ in 0..40 {
+        let told = sh("cat /proc/self/cgroup & cat /proc/self/cgroup; wait").output(1 << 16, &limited).await.unwrap();
+        let told = String::from_utf8(told).unwrap();
+        let caged = told.lines().filter(|line| line.ends_with(&name)).count();
+        assert!(caged >= 2 && caged % 2 == 0, "both are in each group: {told}");
+    }
 }
