@@ -20,8 +20,8 @@ use crate::{
 
 /// The largest niceness there is.
 const NICEST: u8 = 19;
-/// Enters the control group whose file is `$0`, then becomes the program that its arguments name.
-const ENTER: &str = r#"echo 0 >"$0" || { echo "error: the control group $0 could not be entered" >&2; exit 126; }; exec "$@""#;
+/// Enters the control group whose file is `$0`, then becomes the program that its arguments name. It leaves no variable of its own.
+const ENTER: &str = r#"echo 0 >"$0" || { echo "error: the control group $0 could not be entered" >&2; exit 126; }; unset PWD; exec "$@""#;
 
 /// What of these limits this machine cannot hold, for the log of the operation.
 pub fn unavailable(limits: &ChildLimits) -> Vec<String> {

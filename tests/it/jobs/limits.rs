@@ -137,6 +137,18 @@ async fn children_of_one_job_come_and_go_without_losing_their_group() {
 }
 
 #[tokio::test]
+async fn limits_add_nothing_to_the_environment_of_a_child() {
+    let every = ChildLimits { nice: Some(5), idle_io: Some(true), memory_bytes: Some(256 << 20), cpu_percent: Some(150) };
+    let told = async |limits| {
+        let (run, _scratch) = run(limits);
+        String::from_utf8(Program::new("env").env("PGUSER", "a b").output(1 << 16, &run).await.unwrap()).unwrap()
+    };
+    let (plain, limited) = (told(ChildLimits::default()).await, told(every).await);
+    let sorted = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(sorted(&plain), sorted(&limited));
+}
+
+#[tokio::test]
 async fn what_a_child_starts_at_once_is_in_the_group_too() {
     let (limited, scratch) = run(ChildLimits { memory_bytes: Some(256 << 20), cpu_percent: Some(150), ..ChildLimits::default() });
     if !limits::unavailable(&limited.limits).is_empty() {
