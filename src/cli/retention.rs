@@ -4,6 +4,7 @@ use std::{collections::HashSet, path::Path, process::ExitCode};
 
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{
     domain::{
@@ -52,9 +53,9 @@ struct PlanArgs {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let Command::Plan(args) = args.command;
-    let policy: Policy = read(&args.policy, "a retention policy")?;
+    let policy: Policy = read(&args.policy, "a retention policy", Value::is_object, "an object")?;
     policy.check()?;
-    let history: Vec<Entry> = read(&args.history, "a history of backups")?;
+    let history: Vec<Entry> = read(&args.history, "a history of backups", Value::is_array, "a list")?;
     let mut seen = HashSet::new();
     if let Some(entry) = history.iter().find(|entry| !seen.insert(entry.id.as_str())) {
         return Err(Error::validation(format!("the history has the backup '{}' twice", entry.id)));
@@ -80,13 +81,17 @@ fn print_table(decisions: &[Decision], history: &[Entry]) {
     println!("{kept} kept, {deleted} deleted, {bytes} bytes freed");
 }
 
-fn read<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+/// Errors naming the file and, where the JSON is read but does not fit, the place in it, such as `[3].completedAt`.
+fn read<T: DeserializeOwned>(path: &Path, what: &str, fits: fn(&Value) -> bool, form: &str) -> Result<T> {
     let naming = || format!("reading {what} from {}", path.display());
     let text = std::fs::read_to_string(path).context(Kind::Validation, naming)?;
-    serde_json::from_str(&text).context(Kind::Validation, naming)
+    let value: Value = serde_json::from_str(&text).context(Kind::Validation, naming)?;
+    if !fits(&value) {
+        return Err(Error::validation(format!("{}: it must be {form}", naming())));
+    }
+    serde_path_to_error::deserialize(value).context(Kind::Validation, naming)
 }
 
 fn moment(text: &str) -> std::result::Result<Moment, String> {
-    serde_json::from_value(serde_json::Value::from(text))
-        .map_err(|cause| format!("it is not a moment such as 2026-11-21T03:00:00Z: {cause}"))
+    serde_json::from_value(Value::from(text)).map_err(|cause: serde_json::Error| cause.to_string())
 }

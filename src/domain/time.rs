@@ -82,6 +82,8 @@ impl Serialize for Moment {
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(&text).map(|time| Self(time.timestamp_millis())).map_err(de::Error::custom)
+        DateTime::parse_from_rfc3339(&text)
+            .map(|time| Self(time.timestamp_millis()))
+            .map_err(|_| de::Error::custom(format_args!("'{text}' is no moment with its offset, such as 2026-11-21T03:00:00Z")))
     }
 }

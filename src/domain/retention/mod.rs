@@ -49,7 +49,7 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_days: Option<u32>,
     /// The zone that hours, days, weeks, months and years are of.
-    #[serde(default = "utc")]
+    #[serde(default = "utc", deserialize_with = "or_utc")]
     #[schema(value_type = String, example = "Europe/Berlin")]
     pub timezone: Tz,
 }
@@ -78,6 +78,10 @@ fn or_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserialize
 
 fn utc() -> Tz {
     Tz::UTC
+}
+
+fn or_utc<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Tz, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(utc))
 }
 
 /// A stored policy.

@@ -94,6 +94,15 @@ fn a_policy_or_history_that_cannot_be_meant_is_refused_by_name() {
     run(&policy, &twice, &[]).failed(2, "the backup 'a' twice");
     run(&policy, &json!([{ "id": "a", "completedAt": "yesterday", "status": "completed" }]), &[]).failed(2, "history");
     run(&policy, &json!([{ "id": "a", "completedAt": "2026-11-20T03:00:00Z", "status": "splendid" }]), &[]).failed(2, "splendid");
+    let zoneless = json!([one[0], { "id": "b", "completedAt": "2026-11-20T03:00:00", "status": "completed" }]);
+    run(&policy, &zoneless, &[])
+        .failed(2, "[1].completedAt: '2026-11-20T03:00:00' is no moment with its offset, such as 2026-11-21T03:00:00Z");
+    run(&json!({ "mode": "standard", "keepDaily": -1 }), &none, &[]).failed(2, "keepDaily: invalid value");
+    run(&json!(["standard", 1]), &none, &[]).failed(2, "a retention policy");
+    run(&policy, &one[0], &[]).failed(2, "it must be a list");
     run(&policy, &one, &["--now", "noon"]).failed(2, "noon");
+    let nulls =
+        json!({ "mode": "standard", "keepDaily": 1, "keepHourly": null, "maxTotalBytes": null, "maxAgeDays": null, "timezone": null });
+    assert_eq!(run(&nulls, &one, &["--json"]).json()[0]["action"], "keep", "null is the same as left out");
     assert_eq!(run(&policy, &none, &["--json"]).json(), none);
 }

@@ -249,3 +249,33 @@ fn unresolved(document: &Value, part: &Value) -> Vec<String> {
     }
     missing
 }
+
+#[test]
+fn values_of_enumerations_are_told_as_the_api_takes_them() {
+    fn names(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                found.extend(
+                    fields
+                        .get("enum")
+                        .and_then(|all| all.as_array())
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|name| name.as_str())
+                        .map(str::to_owned),
+                );
+                fields.values().for_each(|value| names(value, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|value| names(value, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    names(&serde_json::to_value(openapi()).unwrap(), &mut found);
+    for known in ["skip", "completed", "backup.failed", "hybrid", "json-lines"] {
+        assert!(found.iter().any(|name| name == known), "{known}: {found:?}");
+    }
+    // Names of the code, such as `BackupFailed`, would be refused.
+    let foreign: Vec<&String> = found.iter().filter(|name| name.starts_with(char::is_uppercase)).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}
