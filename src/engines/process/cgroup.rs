@@ -102,13 +102,21 @@ fn may_make_groups(folder: &Path) -> bool {
     fs::create_dir(&trial).and_then(|()| fs::remove_dir(&trial)).is_ok()
 }
 
-/// Removes groups that an earlier process left. Those that hold processes cannot be removed, which is well.
+/// Removes groups that an earlier process left. Those that hold processes cannot be removed, which is well; those of another
+/// process that lives may be about to.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if left_behind(&entry.file_name().to_string_lossy()) {
             let _ = fs::remove_dir(entry.path());
         }
     }
+}
+
+/// True for a group of ours whose process is gone. One with our own process id is an earlier process's: nothing was made yet.
+fn left_behind(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    let owner = rest.trim_start_matches("trial-").split('-').next().and_then(|pid| pid.parse::<u32>().ok());
+    owner.is_none_or(|pid| pid == std::process::id() || !Path::new("/proc").join(pid.to_string()).exists())
 }
 
 /// How many children hold each group of this process. One that could not be removed yet stays here with none.
@@ -222,6 +230,22 @@ mod tests {
         assert_eq!(found("cpu"), Some("/sys/fs/cgroup/cpu/".into()));
         assert_eq!(found(""), Some("/sys/fs/cgroup/unified/user.slice/x.service".into()));
         assert_eq!((found("pids"), own_folder("", MOUNTS, ""), own_folder(GROUPS, "", "cpu")), (None, None, None));
+    }
+
+    #[test]
+    fn only_groups_whose_process_is_gone_are_left_behind() {
+        // The parent of this process lives; no process has so large a number.
+        let (own, alive, gone) = (std::process::id(), std::os::unix::process::parent_id(), 1_u32 << 30);
+        let folder = tempfile::tempdir().unwrap();
+        let made = |names: Vec<String>| {
+            names.iter().for_each(|name| fs::create_dir_all(folder.path().join(name)).unwrap());
+            names
+        };
+        let kept = made(vec![format!("dbsnap-{alive}-job-1"), format!("dbsnap-trial-{alive}"), format!("other-{gone}")]);
+        let removed = made(vec![format!("dbsnap-{gone}-job-1"), format!("dbsnap-trial-{gone}"), format!("dbsnap-{own}-job-1")]);
+        sweep(folder.path());
+        let there = |name: &String| folder.path().join(name).exists();
+        assert_eq!((kept.iter().all(there), removed.iter().any(there)), (true, false));
     }
 
     #[test]
