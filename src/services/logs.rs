@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream::try_unfold};
+use futures_util::stream::try_unfold;
 use serde::{Deserialize, Serialize};
 
 use super::Ctx;
@@ -11,8 +11,9 @@ use crate::{
     db,
     domain::{
         filter::LogFilter,
-        job::FoundLine,
+        job::{FoundLine, LogLine},
         permissions::{Actor, Permission},
+        stream::ByteStream,
     },
     error::{Context, Error, Kind, Result},
 };
@@ -34,14 +35,31 @@ pub struct LogPage {
     pub next: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One line each, with what would break it written as escapes.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, as the API shows it.
     Ndjson,
+}
+
+/// Log lines as a file: its name, and its bytes as they are read.
+pub struct LogFile {
+    pub name: String,
+    pub content_type: &'static str,
+    pub body: ByteStream,
+}
+
+impl LogFile {
+    pub(super) fn new(stem: &str, format: LogFormat, body: ByteStream) -> Self {
+        let (ending, content_type) = match format {
+            LogFormat::Text => ("log", "text/plain; charset=utf-8"),
+            LogFormat::Ndjson => ("ndjson", "application/x-ndjson"),
+        };
+        Self { name: format!("{stem}.{ending}"), content_type, body }
+    }
 }
 
 /// The newest matching lines before number `before`.
@@ -63,16 +81,11 @@ pub async fn search(ctx: &Ctx, actor: &Actor, filter: &LogFilter, before: Option
 }
 
 /// Every matching line, the oldest first, as a file that is made while it is sent.
-pub async fn export(
-    ctx: Arc<Ctx>,
-    actor: &Actor,
-    filter: LogFilter,
-    format: LogFormat,
-) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+pub async fn export(ctx: Arc<Ctx>, actor: &Actor, filter: LogFilter, format: LogFormat) -> Result<LogFile> {
     actor.require(Permission::View)?;
     let (first, end) = db::logs::bounds(&ctx.db, &filter).await?;
     let organization = actor.organization_id;
-    Ok(try_unfold(first, move |from| {
+    let parts = try_unfold(first, move |from| {
         let (ctx, filter) = (Arc::clone(&ctx), filter.clone());
         async move {
             if from >= end {
@@ -82,20 +95,25 @@ pub async fn export(
             let limit = u32::try_from(EXPORTED).unwrap_or(u32::MAX);
             let lines = db::logs::search(&ctx.db, organization, &filter, (from, to), false, limit).await?;
             let mut text = String::new();
-            lines.iter().try_for_each(|line| write(line, format, &mut text))?;
+            lines.iter().try_for_each(|found| write(&found.line, Some(found), format, &mut text))?;
             Ok::<_, Error>(Some((Bytes::from(text), to)))
         }
-    }))
+    });
+    Ok(LogFile::new("dbsnap-logs", format, Box::pin(parts)))
 }
 
-fn write(found: &FoundLine, format: LogFormat, text: &mut String) -> Result<()> {
+/// Adds a line to a file. With `found` it is one among those of other jobs, and says whose it is.
+pub(super) fn write(line: &LogLine, found: Option<&FoundLine>, format: LogFormat, text: &mut String) -> Result<()> {
     match format {
         LogFormat::Ndjson => {
-            text.push_str(&serde_json::to_string(found).context(Kind::Internal, || "writing a log line".into())?);
+            let json = found.map_or_else(|| serde_json::to_string(line), serde_json::to_string);
+            text.push_str(&json.context(Kind::Internal, || "writing a log line".into())?);
         }
         LogFormat::Text => {
-            let FoundLine { kind, line } = found;
-            text.push_str(&format!("{} {:5} {kind} {} ", line.at, line.level.as_str(), line.job_id));
+            text.push_str(&format!("{} {:5} ", line.at, line.level.as_str()));
+            if let Some(FoundLine { kind, .. }) = found {
+                text.push_str(&format!("{kind} {} ", line.job_id));
+            }
             for c in line.message.chars() {
                 if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
             }
@@ -110,7 +128,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         ids::JobId,
-        job::{JobKind, LogLevel, LogLine},
+        job::{JobKind, LogLevel},
         time::Moment,
     };
 
@@ -120,11 +138,14 @@ mod tests {
         let line = LogLine { seq: 7, job_id: JobId::new(), at: Moment(0), level: LogLevel::Info, message };
         let found = FoundLine { kind: JobKind::Backup, line };
         let mut text = String::new();
-        write(&found, LogFormat::Text, &mut text).unwrap();
+        write(&found.line, Some(&found), LogFormat::Text, &mut text).unwrap();
         assert!(text.starts_with("1970-01-01T00:00:00.000Z info  backup ") && text.ends_with("forged\\u{1b}[2J é\n"), "{text}");
         assert_eq!(text.lines().count(), 1);
+        let mut own = String::new();
+        write(&found.line, None, LogFormat::Text, &mut own).unwrap();
+        assert!(own.starts_with("1970-01-01T00:00:00.000Z info  dumping\\n2026") && own.lines().count() == 1, "{own}");
         let mut json = String::new();
-        write(&found, LogFormat::Ndjson, &mut json).unwrap();
+        write(&found.line, Some(&found), LogFormat::Ndjson, &mut json).unwrap();
         assert_eq!(json.lines().count(), 1);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((value["kind"].as_str(), value["level"].as_str(), value["seq"].as_i64()), (Some("backup"), Some("info"), Some(7)));

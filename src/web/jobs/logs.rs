@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Body,
     extract::State,
-    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -17,16 +15,14 @@ use crate::{
     },
     services::{
         Ctx,
-        jobs::{
-            self,
-            export::{self, LogFile, LogFormat},
-        },
+        jobs::{self, export},
+        logs::LogFormat,
     },
     web::{
-        disposition,
         envelope::{self, Envelope},
         error::Failure,
         extract::{Id, Query, User},
+        logs::export::file,
     },
 };
 
@@ -63,13 +59,4 @@ pub async fn api(
         Some(format) => Ok(file(export::logs(&ctx, &user, id, query.level, format).await?)),
         None => Ok(envelope::ok(jobs::logs(&ctx, &user, id, query.level, query.after).await?).into_response()),
     }
-}
-
-/// To be saved, never to be shown. A log that cannot be read to its end breaks the connection.
-fn file(log: LogFile) -> Response {
-    let mut response = Body::from_stream(log.body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(log.content_type));
-    headers.insert(header::CONTENT_DISPOSITION, disposition::attachment(&log.name));
-    response
 }

@@ -14,7 +14,7 @@ use crate::{
     domain::filter::LogFilter,
     services::{
         Ctx,
-        logs::{self, LogFormat},
+        logs::{self, LogFile, LogFormat},
     },
     web::{
         disposition,
@@ -41,13 +41,14 @@ pub async fn api(
     Query(filter): Query<LogFilter>,
     Query(shape): Query<As>,
 ) -> Result<Response, Failure> {
-    let (name, kind) = match shape.format {
-        LogFormat::Text => ("dbsnap-logs.txt", "text/plain; charset=utf-8"),
-        LogFormat::Ndjson => ("dbsnap-logs.ndjson", "application/x-ndjson"),
-    };
-    let lines = logs::export(ctx, &user, filter, shape.format).await?;
-    let mut response = Body::from_stream(lines).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition::attachment(name));
-    Ok(response)
+    Ok(file(logs::export(ctx, &user, filter, shape.format).await?))
+}
+
+/// To be saved, never to be shown. A log that cannot be read to its end breaks the connection.
+pub(in crate::web) fn file(log: LogFile) -> Response {
+    let mut response = Body::from_stream(log.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(log.content_type));
+    headers.insert(header::CONTENT_DISPOSITION, disposition::attachment(&log.name));
+    response
 }
