@@ -198,15 +198,6 @@ pub async fn list(db: &Db, organization: OrganizationId, page: PageRequest) -> R
     .await
 }
 
-/// Deliveries by their status, of each notifier: (notifier, status, how many).
-pub async fn counts(db: &Db) -> Result<Vec<(NotifierId, DeliveryStatus, u64)>> {
-    db.read("counting the deliveries", |db| {
-        let sql = "SELECT notifier_id, status, COUNT(*) AS total FROM deliveries GROUP BY notifier_id, status ORDER BY notifier_id, status";
-        query::all(db, sql, &[], |row| Ok((row::parsed(row, "notifier_id")?, row::parsed(row, "status")?, row::count(row, "total")?)))
-    })
-    .await
-}
-
 fn read(row: &Row<'_>) -> Outcome<Delivery> {
     Ok(Delivery {
         id: row::parsed(row, "id")?,
