@@ -1,7 +1,10 @@
 //! The product itself: its state, its settings, its upkeep.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{Ctx, audit, stores};
 use crate::{
@@ -176,16 +179,39 @@ pub async fn settings_get(ctx: &Ctx, actor: &Actor) -> Result<Settings> {
     settings(ctx).await
 }
 
-/// Changes settings; those not named stay. Errors with every one that is not valid, and changes none then.
-pub async fn settings_put(ctx: &Ctx, actor: &Actor, changes: Settings) -> Result<Settings> {
+/// Changes settings, all of those named or none; the others stay. Errors with every one that is not valid. With the
+/// `version` of what was shown of the settings named, errors with `CONFLICT` when somebody has changed one of them since.
+pub async fn settings_put(ctx: &Ctx, actor: &Actor, changes: Settings, version: Option<&str>) -> Result<Settings> {
     actor.require(Permission::Settings)?;
-    let mut all = settings(ctx).await?;
-    all.extend(changes.clone());
-    for (name, value) in check_settings(&all)? {
-        db::settings::set(&ctx.db, &setting_key(&name), &value.to_string()).await?;
+    let seen = db::settings::all(&ctx.db).await?;
+    let now = of_stored(&seen)?;
+    if version.is_some_and(|version| version != settings_version(&now, changes.keys().map(String::as_str))) {
+        return Err(Error::conflict("somebody else has changed these settings meanwhile").hint("look at them again, then save yours"));
     }
+    let mut all = now.clone();
+    all.extend(changes.clone());
+    let all = check_settings(&all)?;
+    db::settings::change(&ctx.db, differing(&now, &all), version.map(|_| seen)).await?;
     audit::record(ctx, actor, "settings.change", "settings", Value::Object(changes)).await?;
     settings(ctx).await
+}
+
+/// The rows of those that are to be written. One that says what it is anyway is not: a default of a later version may be better.
+fn differing(now: &Settings, all: &Settings) -> BTreeMap<String, String> {
+    let changed = all.iter().filter(|(name, value)| now.get(*name) != Some(value));
+    changed.map(|(name, value)| (setting_key(name), value.to_string())).collect()
+}
+
+/// Takes over the settings of another installation, all or none.
+pub(super) async fn settings_import(ctx: &Ctx, imported: &Settings) -> Result<()> {
+    let now = settings(ctx).await?;
+    db::settings::change(&ctx.db, differing(&now, imported), None).await
+}
+
+/// Stands for what these settings are now: another one when one of them is changed.
+pub fn settings_version<'a>(settings: &Settings, names: impl Iterator<Item = &'a str>) -> String {
+    let named: BTreeMap<_, _> = names.map(|name| (name, settings.get(name))).collect();
+    hex::encode(&Sha256::digest(format!("{named:?}"))[..8])
 }
 
 /// The id of this installation, made at the first start.
@@ -199,8 +225,12 @@ pub async fn instance_id(database: &db::Db) -> Result<String> {
 }
 
 pub(super) async fn settings(ctx: &Ctx) -> Result<Settings> {
+    of_stored(&db::settings::all(&ctx.db).await?)
+}
+
+/// What is stored, with defaults filled in.
+fn of_stored(stored: &BTreeMap<String, String>) -> Result<Settings> {
     let mut settings = Settings::new();
-    let stored = db::settings::all(&ctx.db).await?;
     for field in SETTINGS {
         if let Some(text) = stored.get(&setting_key(field.name)) {
             let value = serde_json::from_str(text).context(Kind::Database, || format!("reading the setting {}", field.name))?;
@@ -218,7 +248,7 @@ pub(super) fn check_settings(settings: &Settings) -> Result<Settings> {
     Ok(valid)
 }
 
-pub(super) fn setting_key(name: &str) -> String {
+fn setting_key(name: &str) -> String {
     format!("setting.{name}")
 }
 

@@ -119,9 +119,7 @@ pub async fn import(ctx: &Ctx, actor: &Actor, bytes: &[u8]) -> Result<Imported> 
     }
     imported.added = rows.iter().map(|row| row.name.clone()).collect();
     db::databases::insert_all(&ctx.db, rows).await?;
-    for (name, value) in settings {
-        db::settings::set(&ctx.db, &system::setting_key(&name), &value.to_string()).await?;
-    }
+    system::settings_import(ctx, &settings).await?;
     audit::record(ctx, actor, "configuration.import", "configuration", json!({ "added": imported.added })).await?;
     Ok(imported)
 }

@@ -18,7 +18,7 @@ use crate::{
         maintenance::MaintenanceReport,
         page::PageRequest,
     },
-    error::Error,
+    error::{Error, Kind},
     services::{
         Ctx, jobs, maintenance, stores,
         stores::StoreView,
@@ -49,6 +49,8 @@ struct Page {
 /// Settings under one heading, saved together.
 struct Group {
     title: &'static str,
+    /// Of the settings as they are shown.
+    version: String,
     fields: Vec<FormField>,
 }
 
@@ -85,7 +87,7 @@ pub async fn api_get(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Envelope
 #[utoipa::path(put, path = "/api/system/settings", tag = "system", request_body = Open,
     responses((status = 200, body = Envelope<Open>)))]
 pub async fn api_put(State(ctx): State<Arc<Ctx>>, user: User, Body(Open(changes)): Body<Open>) -> Result<Envelope<Open>, Failure> {
-    Ok(envelope::ok(Open(system::settings_put(&ctx, &user, changes).await?)))
+    Ok(envelope::ok(Open(system::settings_put(&ctx, &user, changes, None).await?)))
 }
 
 /// GET /settings
@@ -99,8 +101,13 @@ pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, for
     let meant = |field: &&Field| !form.has("section") || field.section == form.text("section");
     let fields: Vec<Field> = system::SETTINGS.iter().filter(meant).copied().collect();
     let changes = forms::read("", &fields, &form);
-    match system::settings_put(&ctx, &user, changes.clone()).await {
+    let version = Some(form.text("version")).filter(|version| !version.is_empty());
+    match system::settings_put(&ctx, &user, changes.clone(), version).await {
         Ok(_) => Ok(Redirect::to("/settings?notice=saved").into_response()),
+        // What the others have saved is shown: the version is that of what is shown now.
+        Err(error) if error.kind == Kind::Conflict => {
+            draw(&ctx, &user, layout, &system::settings_get(&ctx, &user).await?, Some(&error)).await
+        }
         Err(error) if error.fields.is_empty() => Err(error.into()),
         Err(error) => {
             let mut settings = system::settings_get(&ctx, &user).await?;
@@ -111,12 +118,13 @@ pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, for
 }
 
 async fn draw(ctx: &Ctx, user: &User, layout: Layout, settings: &Settings, error: Option<&Error>) -> Result<Response, Failure> {
+    let stored = system::settings_get(ctx, user).await?;
     let problems = error.map_or(&[][..], |error| &error.fields);
     let filter = JobFilter { kind: Some(JobKind::Maintenance), ..JobFilter::default() };
     let past = jobs::list(ctx, user, &filter, PageRequest { page: 1, limit: PAST }).await?.items;
     let page = Page {
         layout: layout.titled("Settings"),
-        groups: groups(forms::draw("", system::SETTINGS, settings, &[], problems)),
+        groups: groups(forms::draw("", system::SETTINGS, settings, &[], problems), &stored),
         problem: error.map(message),
         past: past.into_iter().map(Past::from).collect(),
         about: system::status(ctx, user).await?,
@@ -125,13 +133,16 @@ async fn draw(ctx: &Ctx, user: &User, layout: Layout, settings: &Settings, error
     Ok((error.map_or(StatusCode::OK, status), render(ctx, &page)?).into_response())
 }
 
-/// The fields by their headings, in the order of the table.
-fn groups(fields: Vec<FormField>) -> Vec<Group> {
+/// The fields by their headings, in the order of the table. `stored` is what the settings are now.
+fn groups(fields: Vec<FormField>, stored: &Settings) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for field in fields {
         match groups.iter_mut().find(|group| group.title == field.section) {
             Some(group) => group.fields.push(field),
-            None => groups.push(Group { title: field.section, fields: vec![field] }),
+            None => {
+                let names = system::SETTINGS.iter().filter(|of| of.section == field.section).map(|of| of.name);
+                groups.push(Group { title: field.section, version: system::settings_version(stored, names), fields: vec![field] });
+            }
         }
     }
     groups
