@@ -59,6 +59,28 @@ pub async fn update(db: &Db, organization: OrganizationId, schedule: &Schedule, 
     db.write("saving the schedule", move |db| update_row(db, organization, &schedule, &heartbeat)).await
 }
 
+/// Enables or disables a schedule; the rest of it stays as it is. `next` is the slot that is due next by the times of `before`:
+/// when they were changed meanwhile the next look at the schedules finds the right one. Of one that is so already nothing changes.
+pub async fn set_enabled(
+    db: &Db,
+    organization: OrganizationId,
+    before: &Schedule,
+    enabled: bool,
+    next: Option<Moment>,
+    at: Moment,
+) -> Result<()> {
+    let before = before.clone();
+    db.write("saving the schedule", move |db| {
+        let sql = "UPDATE schedules SET enabled = ?3, updated_at = ?5,
+                       next_run_at = CASE WHEN COALESCE(cron, '') = COALESCE(?6, '') AND time_zone = ?7 THEN ?4 END
+                   WHERE organization_id = ?1 AND id = ?2 AND enabled <> ?3";
+        let (organization, id) = (organization.to_string(), before.id.to_string());
+        db.execute(sql, params![organization, id, enabled, next.map(|at| at.0), at.0, before.cron, before.time_zone.name()])?;
+        Ok(())
+    })
+    .await
+}
+
 fn update_row(db: &Transaction<'_>, organization: OrganizationId, schedule: &Schedule, heartbeat: &Heartbeat) -> Outcome<()> {
     let changed = db.execute(
         "UPDATE schedules SET database_id = ?3, name = ?4, enabled = ?5, cron = ?6, after_schedule_id = ?7, time_zone = ?8,

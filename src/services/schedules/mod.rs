@@ -119,8 +119,12 @@ pub async fn set_enabled(ctx: &Arc<Ctx>, actor: &Actor, id: ScheduleId, enabled:
     let before = db::schedules::get(&ctx.db, actor.organization_id, id).await?;
     if before.enabled != enabled {
         let now = ctx.now();
-        let schedule = Schedule { enabled, updated_at: now, ..before.clone() };
-        save(ctx, actor, &before, schedule, Heartbeat::Keep, now).await?;
+        if before.enabled {
+            tick::take(ctx, &before, now).await?;
+        }
+        let next = next_slot(&Schedule { enabled, ..before.clone() }, now)?;
+        // Nothing else of it is written: somebody may be changing that at the same moment.
+        db::schedules::set_enabled(&ctx.db, actor.organization_id, &before, enabled, next, now).await?;
         audit::record(ctx, actor, if enabled { "schedule.enable" } else { "schedule.disable" }, id, json!({ "name": before.name })).await?;
     }
     get(ctx, actor, id).await
