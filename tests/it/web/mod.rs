@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod at_once;
 pub mod compare;
 mod connections;
 mod events;
