@@ -89,12 +89,18 @@ ALTER TABLE jobs ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE jobs ADD COLUMN dead BOOLEAN NOT NULL DEFAULT FALSE;
 -- What the job found or did, for people and programs.
 ALTER TABLE jobs ADD COLUMN report TEXT;
+-- The job that does it once more.
+ALTER TABLE jobs ADD COLUMN retried_as TEXT;
 -- False from the end of a job until everything that follows from it (chains, notifications, retention) was seen to.
 ALTER TABLE jobs ADD COLUMN followed_up BOOLEAN NOT NULL DEFAULT TRUE;
 CREATE INDEX jobs_by_status ON jobs (organization_id, status, created_at, id);
 CREATE INDEX jobs_to_follow_up ON jobs (followed_up, finished_at);
-CREATE INDEX jobs_dead ON jobs (dead, finished_at);
-CREATE INDEX jobs_by_database ON jobs (database_id, created_at);
+CREATE INDEX jobs_dead ON jobs (organization_id, dead, created_at, id);
+CREATE INDEX jobs_by_database ON jobs (organization_id, database_id, created_at, id);
+-- In the order in which they start: the next one is the first that may.
+DROP INDEX jobs_due;
+CREATE INDEX jobs_next ON jobs (status, priority DESC, run_after, created_at, id);
+CREATE INDEX jobs_open ON jobs (organization_id, status, kind, run_after);
 CREATE INDEX jobs_by_backup ON jobs (backup_id, status);
 
 CREATE TABLE notifiers (

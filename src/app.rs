@@ -69,6 +69,7 @@ pub async fn open_at(config: Config, clock: Clock) -> Result<Opened> {
         noticed: Notify::new(),
         running: Mutex::new(HashMap::new()),
         workers: Default::default(),
+        loops: Default::default(),
         scheduler_seen: Default::default(),
         metrics: Default::default(),
         instance_id,

@@ -7,7 +7,7 @@ use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 use super::{
     Db, artifacts, backup_copies,
     fault::Outcome,
-    metrics,
+    jobs, metrics,
     query::{self, Conditions, holding, text},
     retention, row,
 };
@@ -16,6 +16,7 @@ use crate::{
         backup::{Backup, BackupBrief, BackupStatus, VerifyState},
         filter::BackupFilter,
         ids::{BackupId, DatabaseId, OrganizationId, StoreId},
+        job::Job,
         page::{Page, PageRequest},
         time::Moment,
     },
@@ -30,6 +31,16 @@ const COLUMNS: &str =
 pub async fn insert(db: &Db, organization: OrganizationId, backup: &Backup) -> Result<()> {
     let backup = backup.clone();
     db.write("saving the backup", move |db| insert_row(db, organization, &backup)).await
+}
+
+/// Adds a backup and the job that makes it, both or neither.
+pub async fn queue(db: &Db, organization: OrganizationId, backup: &Backup, job: &Job) -> Result<()> {
+    let (backup, job) = (backup.clone(), job.clone());
+    db.write("queueing the backup", move |db| {
+        insert_row(db, organization, &backup)?;
+        jobs::insert_row(db, organization, &job)
+    })
+    .await
 }
 
 /// Adds a backup that was found by its manifest, and that the installation `instance_id` has made: retention leaves it alone.

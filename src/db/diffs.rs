@@ -1,7 +1,7 @@
 //! Comparisons: what was compared, how it ended, what was found. A row that says `completed` is never turned into anything
 //! else.
 
-use deadpool_sqlite::rusqlite::{Row, params};
+use deadpool_sqlite::rusqlite::{Row, Transaction, params};
 
 use super::{
     Db, backups,
@@ -160,21 +160,18 @@ pub async fn finish(db: &Db, id: DiffId, status: DiffStatus, error: Option<&str>
     .await
 }
 
-/// A comparison that did not complete waits for a new job. Errors with `Conflict` when it is queued, runs, is completed or was
-/// deleted.
-pub async fn mark_queued(db: &Db, id: DiffId, job: JobId) -> Result<()> {
-    db.write("queueing the comparison", move |db| {
-        let changed = db.execute(
-            "UPDATE diffs SET status = 'queued', job_id = ?2, finished_at = NULL, error = NULL
-             WHERE id = ?1 AND status IN ('failed', 'cancelled', 'interrupted')",
-            params![id.to_string(), job.to_string()],
-        )?;
-        if changed == 0 {
-            return Err(Error::conflict(format!("comparison {id} was deleted, or is queued, running or completed")).into());
-        }
-        Ok(())
-    })
-    .await
+/// A comparison that did not complete waits for a new job: part of a larger change. Errors with `Conflict` when it is queued,
+/// runs, is completed or was deleted.
+pub(super) fn queue_row(db: &Transaction<'_>, id: DiffId, job: JobId) -> Outcome<()> {
+    let changed = db.execute(
+        "UPDATE diffs SET status = 'queued', job_id = ?2, finished_at = NULL, error = NULL
+         WHERE id = ?1 AND status IN ('failed', 'cancelled', 'interrupted')",
+        params![id.to_string(), job.to_string()],
+    )?;
+    if changed == 0 {
+        return Err(Error::conflict(format!("comparison {id} was deleted, or is queued, running or completed")).into());
+    }
+    Ok(())
 }
 
 /// Forgets a comparison; its report is removed after this.

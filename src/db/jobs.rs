@@ -1,10 +1,12 @@
 //! The queue. A worker holds a job by a lease: every write it makes names its token, and a worker whose lease was taken
 //! over writes nothing more (fencing). Each step is one atomic statement.
 
-use deadpool_sqlite::rusqlite::{Row, Transaction, params};
+use std::time::Instant;
+
+use deadpool_sqlite::rusqlite::{Row, Transaction, params, types::Value};
 
 use super::{
-    Db,
+    Db, diffs,
     fault::Outcome,
     query::{self, Conditions, text},
     row,
@@ -25,12 +27,30 @@ const COLUMNS: &str =
     "id, organization_id, kind, status, database_id, backup_id, restore_id, diff_id, exclusive_key, payload, attempt, max_attempts,
      run_after, cancel_requested, progress, error, created_at, started_at, finished_at, schedule_id, priority, limits, dead, report";
 
-/// What lets a queued job (`due`) start: its time has come, no running job has its exclusive key, and when it is a backup
-/// fewer than ?2 run. ?1 is now.
-const MAY_START: &str = "due.status = 'queued' AND due.run_after <= ?1
+/// What lets a queued job (`due`) start: its time has come, no running job has its exclusive key, and there is [`Room`] for its
+/// kind: ?2 for backups, ?3 for upkeep. ?1 is now. The `+` keeps SQLite from sorting all that are due: it walks the index that has
+/// them in their order, and stops at the first.
+const MAY_START: &str = "due.status = 'queued' AND +due.run_after <= ?1
     AND (due.exclusive_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM jobs AS other WHERE other.status = 'running' AND other.exclusive_key = due.exclusive_key))
-    AND (due.kind <> 'backup' OR ?2 > (SELECT COUNT(*) FROM jobs AS other WHERE other.status = 'running' AND other.kind = 'backup'))";
+    AND (due.kind <> 'backup' OR ?2 > (SELECT COUNT(*) FROM jobs AS other WHERE other.status = 'running' AND other.kind = 'backup'))
+    AND (due.kind NOT IN ('verify', 'retention', 'copy', 'maintenance') OR ?3 > (
+        SELECT COUNT(*) FROM jobs AS other WHERE other.status = 'running' AND other.kind IN ('verify', 'retention', 'copy', 'maintenance')))";
+
+/// How many jobs may run at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    pub backups: usize,
+    /// Verifications, deletions, copies and maintenance together: what nobody waits for must not hold up what somebody does.
+    pub upkeep: usize,
+}
+
+impl Room {
+    /// As ?2 and ?3 of [`MAY_START`].
+    fn values(self) -> [Value; 2] {
+        [self.backups, self.upkeep].map(|most| i64::try_from(most).unwrap_or(i64::MAX).into())
+    }
+}
 
 /// A worker's claim on running jobs.
 #[derive(Debug, Clone)]
@@ -38,6 +58,13 @@ pub struct Lease {
     /// Unlike every other worker's, of this process and of others.
     pub token: String,
     pub until: Moment,
+}
+
+impl Lease {
+    /// When it ends if it is written now but was asked for at `asked`: the wait for the writing connection is not taken off it.
+    fn end(&self, asked: Instant) -> Moment {
+        self.until.plus(i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 /// What a heartbeat answers.
@@ -99,44 +126,45 @@ pub async fn list(db: &Db, organization: OrganizationId, filter: &JobFilter, pag
     db.read("listing the jobs", move |db| conditions.page(db, COLUMNS, "jobs", "created_at DESC, id DESC", page, read)).await
 }
 
-/// Takes the job of the highest priority, and of these the one that has been due the longest, if one may start: no running job has its exclusive key, and when it is
-/// a backup fewer than `max_backups` run.
-pub async fn claim(db: &Db, lease: &Lease, now: Moment, max_backups: usize) -> Result<Option<(OrganizationId, Job)>> {
-    let lease = lease.clone();
+/// Takes the job of the highest priority, and of these the one that has been due the longest, if one may start: no running job
+/// has its exclusive key, and there is room for its kind.
+pub async fn claim(db: &Db, lease: &Lease, now: Moment, room: Room) -> Result<Option<(OrganizationId, Job)>> {
+    let (lease, asked) = (lease.clone(), Instant::now());
     db.write("claiming a job", move |db| {
         let sql = format!(
-            "UPDATE jobs SET status = 'running', attempt = attempt + 1, lease_token = ?3, lease_until = ?4, started_at = ?1,
+            "UPDATE jobs SET status = 'running', attempt = attempt + 1, lease_token = ?4, lease_until = ?5, started_at = ?1,
                  finished_at = NULL, progress = NULL, error = NULL
              WHERE id = (
                  SELECT due.id FROM jobs AS due WHERE {MAY_START}
                  ORDER BY due.priority DESC, due.run_after, due.created_at, due.id LIMIT 1)
              RETURNING {COLUMNS}"
         );
-        let max_backups = i64::try_from(max_backups).unwrap_or(i64::MAX);
-        let values = [now.0.into(), max_backups.into(), lease.token.into(), lease.until.0.into()];
-        query::first(db, &sql, &values, read_with_organization)
+        let until = lease.end(asked).0;
+        let [backups, upkeep] = room.values();
+        query::first(db, &sql, &[now.0.into(), backups, upkeep, lease.token.into(), until.into()], read_with_organization)
     })
     .await
 }
 
 /// True when [`claim`] would find a job.
-pub async fn any_may_start(db: &Db, now: Moment, max_backups: usize) -> Result<bool> {
-    let max_backups = i64::try_from(max_backups).unwrap_or(i64::MAX);
+pub async fn any_may_start(db: &Db, now: Moment, room: Room) -> Result<bool> {
     db.read("looking for a job that may start", move |db| {
         let sql = format!("SELECT 1 FROM jobs AS due WHERE {MAY_START} LIMIT 1");
-        Ok(query::first(db, &sql, &[now.0.into(), max_backups.into()], |_| Ok(()))?.is_some())
+        let [backups, upkeep] = room.values();
+        Ok(query::first(db, &sql, &[now.0.into(), backups, upkeep], |_| Ok(()))?.is_some())
     })
     .await
 }
 
 /// Extends the lease and stores the progress, where there is some.
 pub async fn heartbeat(db: &Db, id: JobId, lease: &Lease, progress: Option<&Progress>) -> Result<Heartbeat> {
-    let lease = lease.clone();
+    let (lease, asked) = (lease.clone(), Instant::now());
     let progress = progress.map(row::to_json).transpose()?;
     db.write("extending the job's lease", move |db| {
         let sql = "UPDATE jobs SET lease_until = ?3, progress = COALESCE(?4, progress)
                    WHERE id = ?1 AND lease_token = ?2 AND status = 'running' RETURNING cancel_requested";
-        let values = [text(id), lease.token.into(), lease.until.0.into(), progress.into()];
+        let until = lease.end(asked).0;
+        let values = [text(id), lease.token.into(), until.into(), progress.into()];
         let cancel_requested = query::first(db, sql, &values, |row| row::plain(row, "cancel_requested"))?;
         Ok(Heartbeat { held: cancel_requested.is_some(), cancel_requested: cancel_requested.unwrap_or(false) })
     })
@@ -157,14 +185,24 @@ pub async fn finish(db: &Db, id: JobId, token: &str, status: JobStatus, error: O
     .await
 }
 
-/// Puts a held job back into the queue, to start at `run_after` or later; its attempt `counts`, or is taken back. `None`
-/// when the lease was lost.
-pub async fn requeue(db: &Db, id: JobId, token: &str, run_after: Moment, error: Option<&str>, counts: bool) -> Result<Option<Job>> {
-    let values = [text(id), text(token), run_after.0.into(), error.map(str::to_owned).into(), i64::from(!counts).into()];
+/// Puts a held job back into the queue, to start at `run_after` or later; its attempt `counts`, or is taken back. When somebody
+/// has asked for its cancel meanwhile it is cancelled at `now` instead. `None` when the lease was lost.
+pub async fn requeue(
+    db: &Db,
+    id: JobId,
+    token: &str,
+    run_after: Moment,
+    error: Option<&str>,
+    counts: bool,
+    now: Moment,
+) -> Result<Option<Job>> {
+    let values = [text(id), text(token), run_after.0.into(), error.map(str::to_owned).into(), i64::from(!counts).into(), now.0.into()];
     db.write("queueing the job again", move |db| {
         let sql = format!(
-            "UPDATE jobs SET status = 'queued', run_after = ?3, error = ?4, attempt = attempt - ?5, progress = NULL, lease_token = NULL,
-                 lease_until = NULL
+            "UPDATE jobs SET status = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END, run_after = ?3, error = ?4,
+                 attempt = attempt - ?5, progress = NULL, lease_token = NULL, lease_until = NULL,
+                 finished_at = CASE WHEN cancel_requested THEN ?6 ELSE finished_at END,
+                 followed_up = CASE WHEN cancel_requested THEN FALSE ELSE followed_up END
              WHERE id = ?1 AND lease_token = ?2 AND status = 'running' RETURNING {COLUMNS}"
         );
         query::first(db, &sql, &values, read)
@@ -191,18 +229,21 @@ pub async fn request_cancel(db: &Db, organization: OrganizationId, id: JobId) ->
     .await
 }
 
-/// Queues a job that did not end well once more, with all its attempts. Errors with `Conflict` otherwise.
-pub async fn retry(db: &Db, organization: OrganizationId, id: JobId, run_after: Moment) -> Result<Job> {
+/// Queues `again`, which does once more what a job that did not end well was for, and takes that one off the list of dead
+/// letters. Errors with `Conflict` when it ended well, is not over, or its retry before this one is not over.
+pub async fn retry(db: &Db, organization: OrganizationId, id: JobId, again: &Job) -> Result<()> {
+    let again = again.clone();
     db.write("retrying the job", move |db| {
-        let again = format!(
-            "UPDATE jobs SET status = 'queued', attempt = 0, run_after = ?3, cancel_requested = FALSE, finished_at = NULL, progress = NULL,
-                 dead = FALSE
-             WHERE organization_id = ?1 AND id = ?2 AND status IN ('failed', 'cancelled', 'interrupted') RETURNING {COLUMNS}"
-        );
-        if let Some(job) = query::first(db, &again, &[text(organization), text(id), run_after.0.into()], read)? {
-            return Ok(job);
+        let sql = "UPDATE jobs SET dead = FALSE, retried_as = ?3
+                   WHERE organization_id = ?1 AND id = ?2 AND status IN ('failed', 'cancelled', 'interrupted')
+                       AND NOT EXISTS (SELECT 1 FROM jobs AS open WHERE open.id = jobs.retried_as AND open.status IN ('queued', 'running'))";
+        if db.execute(sql, params![organization.to_string(), id.to_string(), again.id.to_string()])? == 0 {
+            return Err(refusal(db, organization, id, "is not retried: its retry before this one is not over, or it is")?.into());
         }
-        Err(refusal(db, organization, id, "cannot be retried: it is")?.into())
+        if let Some(diff) = again.diff_id {
+            diffs::queue_row(db, diff, again.id)?;
+        }
+        insert_row(db, organization, &again)
     })
     .await
 }
@@ -232,7 +273,7 @@ pub async fn leave_dead_letters(db: &Db, organization: OrganizationId, id: JobId
 /// The dead letters, of one kind or of all, the one that ended first at the beginning, at most `limit`.
 pub async fn dead_letters(db: &Db, organization: OrganizationId, kind: Option<JobKind>, limit: u32) -> Result<Vec<JobId>> {
     db.read("listing dead letters", move |db| {
-        let sql = "SELECT id FROM jobs WHERE dead AND organization_id = ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY finished_at, id LIMIT ?3";
+        let sql = "SELECT id FROM jobs WHERE organization_id = ?1 AND dead = TRUE AND (?2 IS NULL OR kind = ?2) ORDER BY finished_at, id LIMIT ?3";
         let values = [text(organization), kind.map(|kind| kind.to_string()).into(), i64::from(limit).into()];
         query::all(db, sql, &values, |row| row::parsed(row, "id"))
     })
@@ -256,7 +297,9 @@ pub async fn depth(db: &Db, organization: OrganizationId, now: Moment) -> Result
         let sql = "SELECT kind, SUM(CASE WHEN status = 'queued' AND run_after <= ?2 THEN 1 ELSE 0 END) AS due,
                        SUM(CASE WHEN status = 'queued' AND run_after > ?2 THEN 1 ELSE 0 END) AS later,
                        SUM(CASE WHEN status = 'running' THEN 1 ELSE 0 END) AS running
-                   FROM jobs WHERE organization_id = ?1 AND status IN ('queued', 'running') GROUP BY kind ORDER BY kind";
+                   FROM (SELECT kind, status, run_after FROM jobs WHERE organization_id = ?1 AND status = 'queued'
+                         UNION ALL SELECT kind, status, run_after FROM jobs WHERE organization_id = ?1 AND status = 'running') AS open
+                   GROUP BY kind ORDER BY kind";
         query::all(db, sql, &[text(organization), now.0.into()], |row| {
             Ok(Depth {
                 kind: row::parsed(row, "kind")?,
@@ -315,14 +358,18 @@ pub async fn set_backup(db: &Db, id: JobId, backup: BackupId) -> Result<()> {
 }
 
 /// Takes over running jobs whose lease ended before `expired_before`, or all of them (`None`: at start, when the data
-/// directory's lock says that no other worker exists).
-pub async fn take_over(db: &Db, lease: &Lease, expired_before: Option<Moment>) -> Result<Vec<(OrganizationId, Job)>> {
+/// directory's lock says that no other worker exists). Not those with a lease of `spared`.
+pub async fn take_over(db: &Db, lease: &Lease, expired_before: Option<Moment>, spared: Vec<String>) -> Result<Vec<(OrganizationId, Job)>> {
     let before = expired_before.map_or(i64::MAX, |moment| moment.0);
-    let values = [lease.token.clone().into(), lease.until.0.into(), before.into()];
+    let (lease, asked) = (lease.clone(), Instant::now());
     db.write("taking over abandoned jobs", move |db| {
+        let until = lease.end(asked).0;
+        let mut values: Vec<Value> = vec![lease.token.into(), until.into(), before.into()];
+        values.extend(spared.into_iter().map(Value::from));
+        let spare: String = (4..=values.len()).map(|number| format!(" AND COALESCE(lease_token, '') <> ?{number}")).collect();
         let sql = format!(
-            "UPDATE jobs SET lease_token = ?1, lease_until = ?2 WHERE status = 'running' AND (lease_until IS NULL OR lease_until < ?3)
-             RETURNING {COLUMNS}"
+            "UPDATE jobs SET lease_token = ?1, lease_until = ?2
+             WHERE status = 'running' AND (lease_until IS NULL OR lease_until < ?3){spare} RETURNING {COLUMNS}"
         );
         query::all(db, &sql, &values, read_with_organization)
     })

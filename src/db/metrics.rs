@@ -128,7 +128,7 @@ fn deliveries(db: &Connection, organization: OrganizationId) -> Outcome<Vec<Coun
 }
 
 fn dead_letters(db: &Connection, organization: OrganizationId) -> Outcome<u64> {
-    let sql = "SELECT COUNT(*) AS number FROM jobs WHERE dead AND organization_id = ?1";
+    let sql = "SELECT COUNT(*) AS number FROM jobs WHERE organization_id = ?1 AND dead = TRUE";
     Ok(query::first(db, sql, &[text(organization)], |row| row::count(row, "number"))?.unwrap_or_default())
 }
 

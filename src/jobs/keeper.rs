@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Pool, observer::JobObserver, policy::Outcome};
+use super::{Pool, observer::JobObserver, policy::Outcome, turns};
 use crate::{
     domain::{events::Event, job::Job},
     error::{Error, Kind, Result},
@@ -42,18 +42,22 @@ impl Keeper<'_> {
         let mut heartbeat = ticks(timing.heartbeat);
         let mut progress = ticks(timing.progress);
         let mut reason = None;
-        // When the work is dropped, once it was told to end.
+        // When the work is dropped, once it was told to end; when it is left behind, once it was dropped.
         let mut deadline: Option<Instant> = None;
+        let mut dropped = false;
         let mut grace_end: Option<Instant> = None;
         let ended = loop {
             let now_reason = tokio::select! {
                 biased;
                 ended = &mut work => break Some(ended),
+                // Code that never awaits is left behind.
+                () = at(deadline), if dropped => break None,
                 () = at(deadline) => {
+                    // It ends at its next await, and what it holds is dropped. The lease is kept meanwhile.
                     work.abort();
-                    // It ends at its next await, and what it holds is dropped. Code that never awaits is left behind.
-                    let _ = tokio::time::timeout(timing.patience, &mut work).await;
-                    break None;
+                    dropped = true;
+                    deadline = Some(Instant::now() + timing.patience);
+                    None
                 }
                 () = self.cancel.cancelled(), if reason.is_none() => Some(Reason::Asked),
                 () = self.pool.stopping.cancelled(), if grace_end.is_none() => {
@@ -150,9 +154,8 @@ fn in_words(time: Duration) -> String {
 }
 
 fn fault(cause: JoinError) -> Error {
-    let panic = cause.into_panic();
-    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::internal(format!("the job hit a fault in dbsnap: {}", said.unwrap_or("unknown"))).hint("please report it with this job's log")
+    let said = turns::said(cause.into_panic().as_ref());
+    Error::internal(format!("the job hit a fault in dbsnap: {said}")).hint("please report it with this job's log")
 }
 
 fn ticks(period: Duration) -> tokio::time::Interval {

@@ -4,7 +4,11 @@
 //! cancel, a panic, a stall, a shutdown) ends in one place, `worker::conclude`, which settles the rows that belong to
 //! the job before the job itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::task::JoinSet;
@@ -30,6 +34,7 @@ mod policy;
 mod pool;
 mod recover;
 mod scheduler;
+mod turns;
 mod worker;
 
 /// What the jobs do: the services, or a stand-in for them in tests.
@@ -40,6 +45,9 @@ pub trait Work: Send + Sync + 'static {
 
     /// Brings the rows that belong to a job in line with an attempt that did not complete. May be called twice.
     async fn settle(&self, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()>;
+
+    /// True when the rows that belong to the job say that its work is complete, whatever became of the attempt.
+    async fn completed(&self, organization: OrganizationId, job: &Job) -> Result<bool>;
 
     /// Sees to what follows from the end of a job, however it ended. May be called twice.
     async fn ended(&self, organization: OrganizationId, job: &Job) -> Result<()>;
@@ -56,6 +64,10 @@ impl Work for Services {
 
     async fn settle(&self, organization: OrganizationId, job: &Job, outcome: JobStatus, error: Option<&str>) -> Result<()> {
         services::settle(&self.0, organization, job, outcome, error).await
+    }
+
+    async fn completed(&self, organization: OrganizationId, job: &Job) -> Result<bool> {
+        services::completed(&self.0, organization, job).await
     }
 
     async fn ended(&self, organization: OrganizationId, job: &Job) -> Result<()> {
@@ -116,9 +128,37 @@ struct Pool {
     timing: Timing,
     /// Cancelled by [`Jobs::shutdown`] or with the whole process.
     stopping: CancellationToken,
+    /// Tokens of the leases whose workers are at it in this process: however late a renewal comes, they have not vanished.
+    alive: Mutex<BTreeSet<String>>,
+}
+
+/// A worker is at it for as long as this lives.
+struct Alive<'a> {
+    pool: &'a Pool,
+    token: String,
+}
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.pool.tokens().remove(&self.token);
+    }
 }
 
 impl Pool {
+    fn alive(&self, lease: &Lease) -> Alive<'_> {
+        self.tokens().insert(lease.token.clone());
+        Alive { pool: self, token: lease.token.clone() }
+    }
+
+    fn all_alive(&self) -> Vec<String> {
+        self.tokens().iter().cloned().collect()
+    }
+
+    /// A panic elsewhere leaves the set whole.
+    fn tokens(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A lease that nobody else holds.
     fn new_lease(&self) -> Lease {
         Lease { token: uuid::Uuid::new_v4().to_string(), until: self.lease_end() }
@@ -131,41 +171,51 @@ impl Pool {
 
 /// The running workers.
 pub struct Jobs {
-    stopping: CancellationToken,
+    pool: Arc<Pool>,
     tasks: JoinSet<()>,
 }
 
-/// Recovers what an earlier process left running, then starts the workers: as many as the queue asks for, between
-/// MIN_WORKERS and MAX_WORKERS.
-/// Recovers what an earlier process left running, then starts the scheduler and the workers: one more than there may be backups at the
-/// same time, so that a restore or a verification never waits behind backups only.
+/// Recovers what an earlier process left running, then starts the scheduler and the workers: as many as the queue asks for,
+/// between MIN_WORKERS and MAX_WORKERS.
 pub async fn start(ctx: Arc<Ctx>) -> Result<Jobs> {
     let timing = Timing::of(&ctx.config);
     let work = Arc::new(Services(Arc::clone(&ctx)));
-    let mut jobs = start_with(Arc::clone(&ctx), work, timing).await?;
-    jobs.tasks.spawn(scheduler::run(ctx, jobs.stopping.clone()));
+    let mut jobs = start_with(ctx, work, timing).await?;
+    jobs.keep_going(scheduler::SCHEDULER, scheduler::SILENCE, scheduler::run);
     Ok(jobs)
 }
 
 /// [`start`] with other work and other times than those of the configuration.
 pub async fn start_with(ctx: Arc<Ctx>, work: Arc<dyn Work>, timing: Timing) -> Result<Jobs> {
     let stopping = ctx.shutdown.child_token();
-    let pool = Arc::new(Pool { ctx, work, timing, stopping: stopping.clone() });
+    let pool = Arc::new(Pool { ctx, work, timing, stopping, alive: Mutex::default() });
     recover::previous_process(&pool).await?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(pool::keep_staffed(Arc::clone(&pool)));
-    tasks.spawn(recover::upkeep(Arc::clone(&pool)));
-    tasks.spawn(deliverer::deliver(Arc::clone(&pool)));
-    tasks.spawn(deliverer::watch(Arc::clone(&pool)));
-    tasks.spawn(recover::sweep(pool));
-    Ok(Jobs { stopping, tasks })
+    let (poll, sweep) = (pool.timing.poll, pool.timing.sweep);
+    let mut jobs = Jobs { pool, tasks: JoinSet::new() };
+    jobs.keep_going(pool::STAFF, poll, pool::keep_staffed);
+    jobs.keep_going(recover::SWEEP, sweep, recover::sweep);
+    jobs.keep_going(recover::UPKEEP, recover::UPKEEP_PERIOD, recover::upkeep);
+    jobs.keep_going(deliverer::DELIVER, deliverer::POLL, deliverer::deliver);
+    jobs.keep_going(deliverer::WATCHER, deliverer::WATCH, deliverer::watch);
+    Ok(jobs)
 }
 
 impl Jobs {
+    /// See [`turns::keep_going`].
+    fn keep_going<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        period: Duration,
+        begin: impl Fn(Arc<Pool>) -> F + Send + Sync + 'static,
+    ) {
+        let pool = Arc::clone(&self.pool);
+        self.tasks.spawn(async move { turns::keep_going(&pool, name, period, || begin(Arc::clone(&pool))).await });
+    }
+
     /// Stops claiming, lets running jobs go on for the grace, cancels those that are left, and returns when every one
     /// has ended and is settled.
     pub async fn shutdown(mut self) {
-        self.stopping.cancel();
+        self.pool.stopping.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(cause) = ended {
                 tracing::error!(%cause, "a worker ended early");

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::{Pool, worker};
+use super::{Pool, turns, worker};
 use crate::services::queue;
+
+/// What the loop is called.
+pub(super) const STAFF: &str = "workers";
 
 /// Keeps between MIN_WORKERS and MAX_WORKERS workers at work until the pool is stopping, then waits for their ends.
 pub(super) async fn keep_staffed(pool: Arc<Pool>) {
@@ -13,10 +16,7 @@ pub(super) async fn keep_staffed(pool: Arc<Pool>) {
     let mut tasks = JoinSet::new();
     workers.start();
     while !pool.stopping.is_cancelled() {
-        while workers.count() < pool.ctx.config.min_workers && hire(&pool, &mut tasks) {}
-        if wants_more(&pool).await {
-            hire(&pool, &mut tasks);
-        }
+        turns::take(&pool, STAFF, staff(&pool, &mut tasks)).await;
         // While somebody is idle, a queued job is for them to hear of.
         let may_grow = workers.idle() == 0 && workers.count() < pool.ctx.config.max_workers;
         tokio::select! {
@@ -29,6 +29,13 @@ pub(super) async fn keep_staffed(pool: Arc<Pool>) {
     }
     while let Some(ended) = tasks.join_next().await {
         tell(ended);
+    }
+}
+
+async fn staff(pool: &Arc<Pool>, tasks: &mut JoinSet<()>) {
+    while pool.ctx.workers.count() < pool.ctx.config.min_workers && hire(pool, tasks) {}
+    if wants_more(pool).await {
+        hire(pool, tasks);
     }
 }
 

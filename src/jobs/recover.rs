@@ -3,10 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::Instrument;
 
-use super::{Pool, policy::Outcome, worker};
+use super::{Pool, policy::Outcome, turns, worker};
 use crate::{
     domain::{
         ids::OrganizationId,
@@ -20,6 +19,13 @@ use crate::{
     },
 };
 
+/// What the loops are called.
+pub(super) const SWEEP: &str = "sweep";
+pub(super) const UPKEEP: &str = "upkeep";
+
+/// Between two looks at the day's work.
+pub(super) const UPKEEP_PERIOD: Duration = Duration::from_secs(3600);
+
 /// Concludes what the previous process left running. The data directory's lock says that it is gone.
 pub(super) async fn previous_process(pool: &Pool) -> Result<()> {
     let lease = pool.new_lease();
@@ -30,20 +36,16 @@ pub(super) async fn previous_process(pool: &Pool) -> Result<()> {
 
 /// Concludes jobs whose lease has ended, every few seconds.
 pub(super) async fn sweep(pool: Arc<Pool>) {
-    let mut ticks = interval(pool.timing.sweep);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = pool.stopping.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        let lease = pool.new_lease();
-        match queue::take_over_expired(&pool.ctx, &lease).await {
-            Ok(abandoned) => interrupt_each(&pool, &lease, abandoned, "the job's worker vanished").await,
-            Err(error) => tracing::error!(%error, "abandoned jobs could not be looked for"),
-        }
-        follow_up_all(&pool).await;
+    turns::every(&pool, SWEEP, pool.timing.sweep, || sweep_once(&pool)).await;
+}
+
+async fn sweep_once(pool: &Pool) {
+    let lease = pool.new_lease();
+    match queue::take_over_expired(&pool.ctx, &lease, pool.all_alive()).await {
+        Ok(abandoned) => interrupt_each(pool, &lease, abandoned, "the job's worker vanished").await,
+        Err(error) => tracing::error!(%error, "abandoned jobs could not be looked for"),
     }
+    follow_up_all(pool).await;
 }
 
 /// Sees to what follows from jobs that ended while nobody could: in a process that was killed, in the queue.
@@ -65,44 +67,46 @@ pub(super) async fn follow_up(pool: &Pool, organization: OrganizationId, job: &J
         pool.work.ended(organization, job).await?;
         queue::mark_followed_up(&pool.ctx, job.id).await
     };
-    if let Err(error) = done.await {
-        tracing::warn!(job_id = %job.id, %error, "what follows from the job's end could not be seen to yet; it is tried again");
-    }
+    let problem = match turns::unharmed(done).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(fault) => format!("a fault in dbsnap: {fault}"),
+    };
+    tracing::warn!(job_id = %job.id, problem, "what follows from the job's end could not be seen to yet; it is tried again");
 }
 
 /// Keeps a copy of the catalogue for each day, removes old uploads, and queues the day's maintenance and retention: looks
 /// every hour. What fails is tried an hour later.
 pub(super) async fn upkeep(pool: Arc<Pool>) {
-    let mut ticks = interval(Duration::from_secs(3600));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = pool.stopping.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        match queue::keep_daily_copy(&pool.ctx).await {
-            Ok(true) => tracing::info!("kept today's copy of the catalogue"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "today's copy of the catalogue could not be made"),
-        }
-        if let Err(error) = queue::expire_uploads(&pool.ctx).await {
-            tracing::warn!(%error, "old uploads could not be removed");
-        }
-        if let Err(error) = maintenance::daily(&pool.ctx).await {
-            tracing::warn!(%error, "the day's maintenance could not be queued");
-        }
-        if let Err(error) = queue::retain_daily(&pool.ctx).await {
-            tracing::warn!(%error, "the daily retention could not be queued");
-        }
+    turns::every(&pool, UPKEEP, UPKEEP_PERIOD, || upkeep_once(&pool)).await;
+}
+
+async fn upkeep_once(pool: &Pool) {
+    match queue::keep_daily_copy(&pool.ctx).await {
+        Ok(true) => tracing::info!("kept today's copy of the catalogue"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, "today's copy of the catalogue could not be made"),
+    }
+    if let Err(error) = queue::expire_uploads(&pool.ctx).await {
+        tracing::warn!(%error, "old uploads could not be removed");
+    }
+    if let Err(error) = maintenance::daily(&pool.ctx).await {
+        tracing::warn!(%error, "the day's maintenance could not be queued");
+    }
+    if let Err(error) = queue::retain_daily(&pool.ctx).await {
+        tracing::warn!(%error, "the daily retention could not be queued");
     }
 }
 
 /// One job that cannot be concluded does not keep the others: its new lease ends, and the next sweep finds it.
 async fn interrupt_each(pool: &Pool, lease: &Lease, abandoned: Vec<(OrganizationId, Job)>, why: &'static str) {
     for (organization, job) in abandoned {
-        if let Err(error) = interrupt(pool, organization, &job, lease, why).await {
-            tracing::error!(job_id = %job.id, %error, "an abandoned job could not be concluded; it is tried again");
-        }
+        let problem = match turns::unharmed(interrupt(pool, organization, &job, lease, why)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(fault) => format!("a fault in dbsnap: {fault}"),
+        };
+        tracing::error!(job_id = %job.id, problem, "an abandoned job could not be concluded; it is tried again");
     }
 }
 

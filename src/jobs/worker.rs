@@ -21,9 +21,10 @@ use crate::{
         ids::OrganizationId,
         job::{Job, JobStatus, LogLevel},
         run::{Learned, Run},
+        time::Moment,
     },
     error::Result,
-    services::queue::{self, Lease},
+    services::queue::{self, Lease, NewLine},
 };
 
 const SETTLE_ATTEMPTS: u32 = 3;
@@ -35,6 +36,8 @@ pub(super) async fn serve(pool: Arc<Pool>, id: u32) {
     let mut idle_since = Instant::now();
     while !pool.stopping.is_cancelled() {
         let lease = pool.new_lease();
+        // From before the claim until the job is concluded: the sweep leaves it alone.
+        let _alive = pool.alive(&lease);
         match queue::claim(&pool.ctx, &lease).await {
             Ok(Some((organization, job))) => {
                 pool.ctx.workers.set(id, Some(job.id));
@@ -125,6 +128,7 @@ pub(super) async fn conclude(pool: &Pool, organization: OrganizationId, job: &Jo
         tracing::warn!("another worker has taken the job over; nothing is recorded here");
         return Ok(());
     }
+    let outcome = what_is_true(pool, organization, job, outcome).await?;
     let message = outcome.message();
     let message = message.as_deref();
     match outcome.next(job, beat.cancel_requested, pool.ctx.now(), pool.timing.retry_base) {
@@ -139,10 +143,24 @@ pub(super) async fn conclude(pool: &Pool, organization: OrganizationId, job: &Jo
         }
         Next::Again { settled, at, counts } => {
             settle(pool, organization, job, settled, message).await;
-            queue::requeue(&pool.ctx, job.id, lease, at, message, counts).await?;
+            let queued = queue::requeue(&pool.ctx, job.id, lease, at, message, counts).await?;
+            if let Some(cancelled) = queued.filter(|job| job.status == JobStatus::Cancelled) {
+                recover::follow_up(pool, organization, &cancelled).await;
+            }
         }
     }
     Ok(())
+}
+
+/// What completed is complete, whatever came over the attempt afterwards: its process may have been killed, or its time may
+/// have been up, between the rows of the work and the end of the job.
+async fn what_is_true(pool: &Pool, organization: OrganizationId, job: &Job, outcome: Outcome) -> Result<Outcome> {
+    if matches!(outcome, Outcome::Completed | Outcome::LostLease) || !pool.work.completed(organization, job).await? {
+        return Ok(outcome);
+    }
+    let message = "what the job was for is complete: so is the job".to_owned();
+    queue::append_logs(&pool.ctx, &[NewLine { job_id: job.id, at: Moment::now(), level: LogLevel::Info, message }]).await?;
+    Ok(Outcome::Completed)
 }
 
 /// Settles in a task of its own, because it may panic. When it keeps failing the job ends all the same; rows that then

@@ -23,6 +23,9 @@ use crate::{
     stores::Store,
 };
 
+/// Of copies: the backup itself is made first, and what people ask for goes before.
+const PRIORITY: i32 = -10;
+
 /// Where else a backup is, or shall be.
 pub async fn list(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<Vec<BackupCopy>> {
     actor.require(Permission::View)?;
@@ -62,6 +65,7 @@ async fn queue_unmade(ctx: &Ctx, only: Option<BackupId>) -> Result<()> {
             backup_id: Some(id),
             schedule_id: backup.schedule_id,
             exclusive_key: Some(format!("copy:{id}")),
+            priority: PRIORITY,
             ..jobs::new(JobKind::Copy, ctx)
         };
         jobs::enqueue(ctx, &Actor { organization_id: organization, ..Actor::system() }, job).await?;

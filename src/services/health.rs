@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::atomic::Ordering};
 
 use serde::Serialize;
 
-use super::{Ctx, stores};
+use super::{Ctx, loops::LoopView, stores};
 use crate::{
     domain::{
         ids::{OrganizationId, StoreId},
@@ -22,7 +22,7 @@ const FULL_BELOW: u64 = 1 << 30;
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// `catalogue`, `localStore`, `disk`, `workers` or `scheduler`.
+    /// `catalogue`, `localStore`, `disk`, `workers`, `scheduler` or `loops`.
     pub name: &'static str,
     pub ok: bool,
     /// What is wrong and what to do, or a word on how it is.
@@ -41,6 +41,7 @@ pub async fn checks(ctx: &Ctx) -> Vec<Check> {
         of("disk", disk(ctx.config.data_dir.clone()).await),
         of("workers", workers(ctx)),
         of("scheduler", scheduler(ctx.scheduler_seen.load(Ordering::Relaxed), Moment::now())),
+        of("loops", loops(&ctx.loops.list())),
     ]
 }
 
@@ -89,9 +90,35 @@ fn scheduler(seen: i64, now: Moment) -> Result<String> {
     Ok(if seen == 0 { "it has not started yet".into() } else { "it looks at the schedules".into() })
 }
 
+/// The loops in the background: each has come round lately.
+fn loops(loops: &[LoopView]) -> Result<String> {
+    let silent = loops.iter().filter(|found| found.silence > found.allowed);
+    let silent: Vec<_> = silent.map(|found| format!("'{}' for {} seconds", found.name, found.silence.as_secs())).collect();
+    if silent.is_empty() {
+        return Ok(format!("{} go round", loops.len()));
+    }
+    Err(Error::internal(format!("loops have not come round: {}", silent.join(", "))).hint("restart dbsnap, and report it with its log"))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_loop_that_fell_silent_is_named() {
+        let one = |name, silence| LoopView {
+            name,
+            seen_at: Moment(0),
+            silence: Duration::from_secs(silence),
+            allowed: Duration::from_secs(135),
+            faults: 7,
+        };
+        assert!(loops(&[]).is_ok() && loops(&[one("sweep", 134), one("watch", 0)]).is_ok());
+        let told = loops(&[one("sweep", 136), one("watch", 0)]).unwrap_err().to_string();
+        assert!(told.contains("'sweep' for 136 seconds") && !told.contains("watch"), "{told}");
+    }
 
     #[test]
     fn a_scheduler_that_fell_silent_is_found() {

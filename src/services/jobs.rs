@@ -51,7 +51,8 @@ pub async fn cancel(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
 }
 
 /// Queues a failed, cancelled or interrupted job once more, with its attempts counted anew.
-/// A restore is not repeated: what its first run left has to be looked at by a person.
+/// A restore is not repeated: what its first run left has to be looked at by a person. Errors with `CONFLICT` while an earlier
+/// retry of it is open.
 pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
     let job = get(ctx, actor, id).await?;
     actor.require(Permission::RunBackups)?;
@@ -73,13 +74,9 @@ pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
         max_attempts: job.max_attempts,
         ..new(job.kind, ctx)
     };
-    if let Some(diff) = job.diff_id {
-        db::diffs::mark_queued(&ctx.db, diff, again.id).await?;
-    }
-    audit::record(ctx, actor, "job.retry", id, Value::Null).await?;
-    let again = enqueue(ctx, actor, again).await?;
-    // Last: a letter that was retried and still stands on the list does no harm, one that was lost would.
-    db::jobs::leave_dead_letters(&ctx.db, actor.organization_id, id).await?;
+    db::jobs::retry(&ctx.db, actor.organization_id, id, &again).await?;
+    queued(ctx, &again);
+    audit::record(ctx, actor, "job.retry", id, json!({ "retriedAs": again.id })).await?;
     Ok(again)
 }
 
@@ -131,9 +128,14 @@ pub(super) fn new(kind: JobKind, ctx: &Ctx) -> Job {
 /// Stores the job and wakes a worker.
 pub(super) async fn enqueue(ctx: &Ctx, actor: &Actor, job: Job) -> Result<Job> {
     db::jobs::enqueue(&ctx.db, actor.organization_id, &job).await?;
-    ctx.tell(Event::from(&job));
-    ctx.queued.notify_one();
+    queued(ctx, &job);
     Ok(job)
+}
+
+/// Tells of a job that was stored, and wakes a worker.
+pub(super) fn queued(ctx: &Ctx, job: &Job) {
+    ctx.tell(Event::from(job));
+    ctx.queued.notify_one();
 }
 
 /// Marks the job as to be cancelled. A queued one is over at once; a running one hears of it through its token.

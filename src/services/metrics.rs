@@ -95,6 +95,14 @@ impl Sheet {
         let version = ("version", env!("CARGO_PKG_VERSION"));
         self.0.register("build", "This build", Info::new(vec![version]));
         self.gauge("start_timestamp_seconds", "When the process started", seconds(ctx.started_at));
+        let turns = self.gauges("loop_turn_timestamp_seconds", "When each loop in the background came round last");
+        let faults = Family::<Labels, Counter>::default();
+        self.0.register("loop_faults", "Faults of dbsnap in each loop since the process started", faults.clone());
+        for found in ctx.loops.list() {
+            let labels = vec![("loop", found.name.to_owned())];
+            turns.get_or_create(&labels).set(seconds(found.seen_at));
+            faults.get_or_create(&labels).inc_by(found.faults);
+        }
         match ctx.scheduler_seen.load(Ordering::Relaxed) {
             0 => {}
             seen => self.gauge("scheduler_tick_timestamp_seconds", "When schedules were last looked at", seconds(Moment(seen))),

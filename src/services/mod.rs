@@ -14,15 +14,18 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::limit::LoginLimit,
     config::Config,
-    db::Db,
+    db::{self, Db},
     domain::{
+        backup::BackupStatus,
+        diff::DiffStatus,
         events::Event,
         ids::{JobId, OrganizationId},
         job::{Job, JobKind, JobStatus},
+        restore::RestoreStatus,
         run::Run,
         time::{Clock, Moment},
     },
-    error::Result,
+    error::{Kind, Result},
     pipeline::keys::KeyRing,
 };
 
@@ -40,6 +43,7 @@ pub mod jobs;
 pub mod keys;
 mod learned;
 pub mod logs;
+pub mod loops;
 pub mod maintenance;
 pub mod manifests;
 pub mod metrics;
@@ -72,6 +76,8 @@ pub struct Ctx {
     pub running: Mutex<HashMap<JobId, CancellationToken>>,
     /// The workers of this process.
     pub workers: workers::Workers,
+    /// The loops of this process that go on until it ends.
+    pub loops: loops::Loops,
     /// When the scheduler last looked for due schedules, milliseconds of the machine's own time; 0 before it has.
     pub scheduler_seen: AtomicI64,
     /// What is counted while the process runs.
@@ -144,6 +150,26 @@ pub async fn ended(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job) -> R
     copies::ended(ctx, organization, job).await?;
     retention::ended(ctx, organization, job).await?;
     notices::ended(ctx, organization, job).await
+}
+
+/// True when the backup, restore or comparison of a job says that its work is complete, whatever became of the attempt.
+pub async fn completed(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<bool> {
+    // The job is read again: a retry has moved it to another backup since it was claimed.
+    let job = db::jobs::get(&ctx.db, organization, job.id).await?;
+    let said = match (job.kind, job.backup_id, job.restore_id, job.diff_id) {
+        (JobKind::Backup, Some(id), ..) => {
+            db::backups::get(&ctx.db, organization, id).await.map(|backup| backup.status == BackupStatus::Completed)
+        }
+        (JobKind::Restore, _, Some(id), _) => {
+            db::restores::get(&ctx.db, organization, id).await.map(|restore| restore.status == RestoreStatus::Completed)
+        }
+        (JobKind::Diff, .., Some(id)) => db::diffs::get(&ctx.db, organization, id).await.map(|diff| diff.status == DiffStatus::Completed),
+        _ => return Ok(false),
+    };
+    match said {
+        Err(error) if error.kind == Kind::NotFound => Ok(false),
+        said => said,
+    }
 }
 
 /// At start, before any job runs: finishes or removes what an earlier process left half done.

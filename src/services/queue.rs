@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{Ctx, restore, retention};
 pub use crate::db::{
-    jobs::{Heartbeat, Lease},
+    jobs::{Heartbeat, Lease, Room},
     logs::NewLine,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 
 /// Takes the next job that may start, for the holder of `lease`.
 pub async fn claim(ctx: &Ctx, lease: &Lease) -> Result<Option<(OrganizationId, Job)>> {
-    let claimed = db::jobs::claim(&ctx.db, lease, ctx.now(), ctx.config.max_concurrent_backups).await?;
+    let claimed = db::jobs::claim(&ctx.db, lease, ctx.now(), room(ctx)).await?;
     if let Some((_, job)) = &claimed {
         ctx.tell(Event::from(job));
     }
@@ -30,7 +30,12 @@ pub async fn claim(ctx: &Ctx, lease: &Lease) -> Result<Option<(OrganizationId, J
 
 /// True when [`claim`] would find a job.
 pub async fn any_may_start(ctx: &Ctx) -> Result<bool> {
-    db::jobs::any_may_start(&ctx.db, ctx.now(), ctx.config.max_concurrent_backups).await
+    db::jobs::any_may_start(&ctx.db, ctx.now(), room(ctx)).await
+}
+
+/// One worker is always left for what somebody waits for, unless there is only one.
+fn room(ctx: &Ctx) -> Room {
+    Room { backups: ctx.config.max_concurrent_backups, upkeep: ctx.config.max_workers.saturating_sub(1).max(1) }
 }
 
 /// Extends the lease and stores the progress.
@@ -45,11 +50,12 @@ pub async fn finish(ctx: &Ctx, id: JobId, lease: &Lease, status: JobStatus, erro
     Ok(finished)
 }
 
-/// Puts a held job back into the queue; its attempt `counts`, or did not happen. False when its lease was lost, and nothing
-/// changed.
-pub async fn requeue(ctx: &Ctx, id: JobId, lease: &Lease, run_after: Moment, error: Option<&str>, counts: bool) -> Result<bool> {
-    let queued = db::jobs::requeue(&ctx.db, id, &lease.token, run_after, error, counts).await?;
-    Ok(told(ctx, queued.as_ref()))
+/// Puts a held job back into the queue; its attempt `counts`, or did not happen. Returns it as it is then: queued, or cancelled
+/// when somebody has asked for that meanwhile. `None` when its lease was lost, and nothing changed.
+pub async fn requeue(ctx: &Ctx, id: JobId, lease: &Lease, run_after: Moment, error: Option<&str>, counts: bool) -> Result<Option<Job>> {
+    let queued = db::jobs::requeue(&ctx.db, id, &lease.token, run_after, error, counts, ctx.now()).await?;
+    told(ctx, queued.as_ref());
+    Ok(queued)
 }
 
 /// Jobs that ended and whose consequences were not seen to yet.
@@ -64,12 +70,13 @@ pub async fn mark_followed_up(ctx: &Ctx, id: JobId) -> Result<()> {
 
 /// Takes over every running job: at start, before any worker, when whoever ran them is gone.
 pub async fn take_over_all(ctx: &Ctx, lease: &Lease) -> Result<Vec<(OrganizationId, Job)>> {
-    db::jobs::take_over(&ctx.db, lease, None).await
+    db::jobs::take_over(&ctx.db, lease, None, Vec::new()).await
 }
 
-/// Takes over the running jobs whose lease has ended: their worker vanished.
-pub async fn take_over_expired(ctx: &Ctx, lease: &Lease) -> Result<Vec<(OrganizationId, Job)>> {
-    db::jobs::take_over(&ctx.db, lease, Some(Moment::now())).await
+/// Takes over the running jobs whose lease has ended: their worker vanished. Not those of `alive`, tokens of leases whose workers
+/// are known to be there: the machine may have slept, its clock may have been set, and the catalogue may have been busy.
+pub async fn take_over_expired(ctx: &Ctx, lease: &Lease, alive: Vec<String>) -> Result<Vec<(OrganizationId, Job)>> {
+    db::jobs::take_over(&ctx.db, lease, Some(Moment::now()), alive).await
 }
 
 /// Stores log lines and tells them.
@@ -109,9 +116,8 @@ pub async fn make_scratch(ctx: &Ctx, job: &Job) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn told(ctx: &Ctx, changed: Option<&Job>) -> bool {
+fn told(ctx: &Ctx, changed: Option<&Job>) {
     if let Some(job) = changed {
         ctx.tell(Event::from(job));
     }
-    changed.is_some()
 }

@@ -7,7 +7,11 @@ use std::{
 };
 
 use dbsnap::{
-    db::{self, Db, jobs::Lease, logs::NewLine},
+    db::{
+        self, Db,
+        jobs::{Lease, Room},
+        logs::NewLine,
+    },
     domain::{
         artifact::{Artifact, ArtifactKind, DumpFormat, TableCount},
         backup::{Backup, BackupOptions, BackupStatus, BackupType, VerifyState},
@@ -151,6 +155,8 @@ fn job(kind: JobKind, exclusive_key: Option<&str>, max_attempts: u32) -> Job {
         finished_at: None,
     }
 }
+
+const ROOM: Room = Room { backups: 3, upkeep: 3 };
 
 fn lease(token: &str) -> Lease {
     Lease { token: token.into(), until: Moment(Moment::now().0 + 30_000) }
@@ -382,7 +388,7 @@ async fn many_workers_claim_each_job_once_and_no_key_twice_at_the_same_time() {
                 let mut done = Vec::new();
                 loop {
                     let lease = lease(&format!("worker-{worker}-{}", done.len()));
-                    let Some((_, job)) = db::jobs::claim(&db, &lease, Moment::now(), 3).await.unwrap() else {
+                    let Some((_, job)) = db::jobs::claim(&db, &lease, Moment::now(), ROOM).await.unwrap() else {
                         let queued = JobFilter { status: Some(JobStatus::Queued), ..Default::default() };
                         if db::jobs::list(&db, HOME, &queued, PageRequest::default()).await.unwrap().total == 0 {
                             return done;
@@ -427,7 +433,7 @@ async fn a_job_is_claimed_when_it_is_due_and_the_longest_due_first() {
     for job in [&later, &due, &earlier] {
         db::jobs::enqueue(&db, HOME, job).await.unwrap();
     }
-    let claim = async |at| db::jobs::claim(&db, &lease("w"), at, 3).await.unwrap().map(|(_, job)| job.id);
+    let claim = async |at| db::jobs::claim(&db, &lease("w"), at, ROOM).await.unwrap().map(|(_, job)| job.id);
     let now = Moment::now();
     assert_eq!([claim(now).await, claim(now).await, claim(now).await], [Some(earlier.id), Some(due.id), None]);
     assert_eq!(claim(later.run_after).await, Some(later.id));
@@ -438,7 +444,7 @@ async fn a_worker_that_lost_its_lease_writes_nothing_more() {
     let (_folder, db) = open().await;
     db::jobs::enqueue(&db, HOME, &job(JobKind::Restore, Some("database:1"), 2)).await.unwrap();
     let old = Lease { token: "old".into(), until: Moment(Moment::now().0 - 1) };
-    let (_, claimed) = db::jobs::claim(&db, &old, Moment::now(), 3).await.unwrap().unwrap();
+    let (_, claimed) = db::jobs::claim(&db, &old, Moment::now(), ROOM).await.unwrap().unwrap();
     assert_eq!((claimed.attempt, claimed.status), (1, JobStatus::Running));
     let progress = Progress { stage: "restoring".into(), bytes: 5, ..Default::default() };
     let beat = db::jobs::heartbeat(&db, claimed.id, &old, Some(&progress)).await.unwrap();
@@ -446,13 +452,16 @@ async fn a_worker_that_lost_its_lease_writes_nothing_more() {
     db::jobs::heartbeat(&db, claimed.id, &old, None).await.unwrap();
     assert_eq!(db::jobs::get(&db, HOME, claimed.id).await.unwrap().progress, Some(progress));
 
-    let taken = db::jobs::take_over(&db, &lease("new"), Some(Moment::now())).await.unwrap();
+    let taken = db::jobs::take_over(&db, &lease("new"), Some(Moment::now()), Vec::new()).await.unwrap();
     assert_eq!(taken.iter().map(|(_, job)| job.id).collect::<Vec<_>>(), [claimed.id]);
-    assert!(db::jobs::take_over(&db, &lease("third"), Some(Moment::now())).await.unwrap().is_empty(), "the lease is fresh again");
+    assert!(
+        db::jobs::take_over(&db, &lease("third"), Some(Moment::now()), Vec::new()).await.unwrap().is_empty(),
+        "the lease is fresh again"
+    );
     assert!(!db::jobs::heartbeat(&db, claimed.id, &lease("old"), None).await.unwrap().held);
     assert!(db::jobs::finish(&db, claimed.id, "old", JobStatus::Completed, None, Moment::now()).await.unwrap().is_none());
-    assert!(db::jobs::requeue(&db, claimed.id, "old", Moment::now(), None, true).await.unwrap().is_none());
-    let back = db::jobs::requeue(&db, claimed.id, "new", Moment::now(), Some("interrupted"), true).await.unwrap().unwrap();
+    assert!(db::jobs::requeue(&db, claimed.id, "old", Moment::now(), None, true, Moment::now()).await.unwrap().is_none());
+    let back = db::jobs::requeue(&db, claimed.id, "new", Moment::now(), Some("interrupted"), true, Moment::now()).await.unwrap().unwrap();
     assert_eq!((back.status, back.attempt, back.error.as_deref()), (JobStatus::Queued, 1, Some("interrupted")));
 }
 
@@ -465,13 +474,20 @@ async fn a_cancel_settles_a_queued_job_asks_a_running_one_and_is_refused_for_one
     let cancelled = db::jobs::request_cancel(&db, HOME, queued.id).await.unwrap();
     assert_eq!(cancelled.status, JobStatus::Cancelled);
     assert!(cancelled.finished_at.is_some());
-    assert!(db::jobs::claim(&db, &lease("w"), Moment::now(), 3).await.unwrap().is_none());
+    assert!(db::jobs::claim(&db, &lease("w"), Moment::now(), ROOM).await.unwrap().is_none());
     let refused = db::jobs::request_cancel(&db, HOME, queued.id).await.unwrap_err();
     assert_eq!((refused.kind, refused.context.contains("already cancelled")), (Kind::Conflict, true), "{refused}");
 
-    assert_eq!(db::jobs::retry(&db, HOME, queued.id, Moment::now()).await.unwrap().status, JobStatus::Queued);
-    let (_, running) = db::jobs::claim(&db, &lease("w"), Moment::now(), 3).await.unwrap().unwrap();
+    let again = job(JobKind::Backup, None, 1);
+    db::jobs::retry(&db, HOME, queued.id, &again).await.unwrap();
+    let twice = db::jobs::retry(&db, HOME, queued.id, &job(JobKind::Backup, None, 1)).await.unwrap_err();
+    assert_eq!((twice.kind, twice.context.contains("its retry before this one is not over")), (Kind::Conflict, true), "{twice}");
+    let (_, running) = db::jobs::claim(&db, &lease("w"), Moment::now(), ROOM).await.unwrap().unwrap();
     assert_eq!(db::jobs::request_cancel(&db, HOME, running.id).await.unwrap().status, JobStatus::Running);
     assert!(db::jobs::heartbeat(&db, running.id, &lease("w"), None).await.unwrap().cancel_requested);
-    assert_eq!(db::jobs::retry(&db, HOME, running.id, Moment::now()).await.unwrap_err().kind, Kind::Conflict);
+    assert_eq!(running.id, again.id);
+    assert_eq!(db::jobs::retry(&db, HOME, running.id, &job(JobKind::Backup, None, 1)).await.unwrap_err().kind, Kind::Conflict);
+    let late = db::jobs::requeue(&db, running.id, "w", Moment::now().plus(3_600_000), Some("timeout"), true, Moment(7)).await.unwrap();
+    let late = late.unwrap();
+    assert_eq!((late.status, late.finished_at), (JobStatus::Cancelled, Some(Moment(7))), "it does not wait for an hour first");
 }

@@ -69,8 +69,8 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, request: BackupRequest) -> Res
             .hint(format!("wait for backup {} or cancel it", running.id)));
     }
     let (backup, job) = prepare(ctx, &database, BackupType::Manual, options)?;
-    db::backups::insert(&ctx.db, actor.organization_id, &backup).await?;
-    jobs::enqueue(ctx, actor, job).await?;
+    db::backups::queue(&ctx.db, actor.organization_id, &backup, &job).await?;
+    jobs::queued(ctx, &job);
     audit::record(ctx, actor, "backup.start", backup.id, json!({ "database": database.name })).await?;
     Ok(backup)
 }

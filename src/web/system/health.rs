@@ -38,8 +38,8 @@ pub async fn live() -> Envelope<Health> {
     envelope::ok(Health { status: "ok", checks: Vec::new() })
 }
 
-/// The catalogue answers, the local store can be written to, no disk is full, workers are alive, and the scheduler looks at
-/// the schedules; 503 otherwise. Those who are signed in are told each check by name.
+/// The catalogue answers, the local store can be written to, no disk is full, workers are alive, the scheduler looks at
+/// the schedules, and every loop in the background goes round; 503 otherwise. Those who are signed in are told each check by name.
 #[utoipa::path(get, path = "/api/health/ready", tag = "health",
     responses((status = 200, body = Envelope<Health>), (status = 503, body = ErrorEnvelope)))]
 pub async fn ready(State(ctx): State<Arc<Ctx>>, user: Option<User>) -> Response {

@@ -16,7 +16,7 @@ use dbsnap::{
     },
 };
 
-use super::{Bench, HOME, new_job, quick};
+use super::{Bench, HOME, ROOM, new_job, quick};
 
 async fn dead_letters(bench: &Bench) -> Vec<JobId> {
     let filter = JobFilter { dead: Some(true), ..JobFilter::default() };
@@ -100,7 +100,7 @@ async fn a_waiting_job_can_be_put_before_those_that_have_waited_longer() {
         assert_eq!(jobs::set_priority(bench.ctx(), &actor, last, wrong).await.unwrap_err().kind, Kind::Validation);
     }
     let lease = db::jobs::Lease { token: "one".into(), until: dbsnap::domain::time::Moment(i64::MAX) };
-    let claimed = db::jobs::claim(&bench.ctx().db, &lease, dbsnap::domain::time::Moment::now(), 9).await.unwrap().unwrap().1;
+    let claimed = db::jobs::claim(&bench.ctx().db, &lease, dbsnap::domain::time::Moment::now(), ROOM).await.unwrap().unwrap().1;
     assert_eq!(claimed.id, last);
     let late = jobs::set_priority(bench.ctx(), &actor, last, 0).await.unwrap_err();
     assert_eq!((late.kind, db::jobs::get(&bench.ctx().db, HOME, first).await.unwrap().priority), (Kind::Conflict, 0));

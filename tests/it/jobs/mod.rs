@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use dbsnap::{
     app::{self, Opened},
     config::Config,
-    db::{self, jobs::Lease},
+    db::{
+        self,
+        jobs::{Lease, Room},
+    },
     domain::{
         events::{Event, Progress},
         ids::{JobId, OrganizationId},
@@ -32,10 +35,13 @@ use tempfile::TempDir;
 use tokio::sync::broadcast;
 
 mod dead;
+mod healing;
 mod limits;
 mod pool;
+mod queue;
 
 const HOME: OrganizationId = OrganizationId::DEFAULT;
+const ROOM: Room = Room { backups: 9, upkeep: 9 };
 
 /// Work that does what the job's payload says, and remembers what it was asked.
 #[derive(Default)]
@@ -46,6 +52,8 @@ struct Scripted {
     most_at_once: AtomicUsize,
     settle_failures: AtomicUsize,
     ended: Mutex<Vec<JobId>>,
+    /// Where a cancel is asked for while an attempt is settled.
+    late_cancel: Mutex<Option<db::Db>>,
 }
 
 #[async_trait]
@@ -67,11 +75,20 @@ impl Work for Scripted {
             return Err(Error::internal("the catalogue is busy"));
         }
         self.settled.lock().unwrap().push((job.id, outcome, error.map(str::to_owned)));
+        let late = self.late_cancel.lock().unwrap().clone();
+        if let Some(db) = late {
+            db::jobs::request_cancel(&db, HOME, job.id).await.unwrap();
+        }
         Ok(())
+    }
+
+    async fn completed(&self, _: OrganizationId, job: &Job) -> Result<bool> {
+        Ok(job.payload["rows"] == "completed")
     }
 
     async fn ended(&self, _: OrganizationId, job: &Job) -> Result<()> {
         assert!(job.status.is_over());
+        assert_ne!(job.payload["then"], "panic", "a fault on purpose");
         self.ended.lock().unwrap().push(job.id);
         Ok(())
     }
@@ -94,6 +111,10 @@ impl Scripted {
             "panic" => panic!("a fault on purpose"),
             "wait for cancel" => run.until_cancelled(std::future::pending()).await,
             "ignore cancel" => std::future::pending().await,
+            "block" => {
+                tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(8)));
+                Ok(())
+            }
             "chatter" => {
                 for n in 0..50_000 {
                     run.debug(format!("line {n}"));
@@ -370,7 +391,7 @@ async fn what_the_previous_process_left_running_is_settled_and_tried_again() {
     let unwanted = bench.queue(JobKind::Backup, "succeed", 2).await;
     let lease = Lease { token: "gone".into(), until: Moment(Moment::now().0 + 60_000) };
     for _ in 0..3 {
-        db::jobs::claim(&bench.ctx().db, &lease, Moment::now(), 9).await.unwrap().unwrap();
+        db::jobs::claim(&bench.ctx().db, &lease, Moment::now(), ROOM).await.unwrap().unwrap();
     }
     db::jobs::request_cancel(&bench.ctx().db, HOME, unwanted).await.unwrap();
 
@@ -392,7 +413,7 @@ async fn a_job_whose_worker_vanished_is_found_by_its_lease() {
     let lost = bench.queue(JobKind::Verify, "ignore cancel", 1).await;
     bench.wait_begun(lost).await;
     let stolen = Lease { token: "another".into(), until: Moment(Moment::now().0 + 200) };
-    db::jobs::take_over(&bench.ctx().db, &stolen, None).await.unwrap();
+    db::jobs::take_over(&bench.ctx().db, &stolen, None, Vec::new()).await.unwrap();
     let ended = bench.wait(lost, JobStatus::Interrupted).await;
     assert_eq!(ended.error.as_deref(), Some("the job's worker vanished"));
     assert_eq!(bench.settled(lost), [JobStatus::Interrupted], "the worker that lost its lease settles nothing");

@@ -33,7 +33,7 @@ async fn the_pool_grows_while_jobs_wait_and_shrinks_when_they_are_done() {
     workers(&bench, "the fewest at the start", 1).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
-        ids.push(bench.queue(JobKind::Verify, "wait for cancel", 1).await);
+        ids.push(bench.queue(JobKind::Diff, "wait for cancel", 1).await);
     }
     for id in &ids[..3] {
         bench.wait_begun(*id).await;
@@ -41,7 +41,7 @@ async fn the_pool_grows_while_jobs_wait_and_shrinks_when_they_are_done() {
     workers(&bench, "the most", 3).await;
     let state = state::queue(bench.ctx(), &Actor::system()).await.unwrap();
     assert_eq!((state.due, state.running, state.min, state.max), (2, 3, 1, 3));
-    assert_eq!(state.depth.iter().map(|depth| (depth.kind, depth.due, depth.running)).collect::<Vec<_>>(), [(JobKind::Verify, 2, 3)]);
+    assert_eq!(state.depth.iter().map(|depth| (depth.kind, depth.due, depth.running)).collect::<Vec<_>>(), [(JobKind::Diff, 2, 3)]);
     assert!(state.workers.iter().all(|worker| worker.state == WorkerState::Running), "{:?}", state.workers);
     let mut at_work: Vec<_> = state.workers.iter().filter_map(|worker| worker.job_id).collect();
     at_work.sort();
@@ -55,7 +55,7 @@ async fn the_pool_grows_while_jobs_wait_and_shrinks_when_they_are_done() {
 
     let workers_of = bench.start(quick()).await;
     let held: Vec<_> =
-        [bench.queue(JobKind::Verify, "wait for cancel", 1).await, bench.queue(JobKind::Verify, "wait for cancel", 1).await].into();
+        [bench.queue(JobKind::Diff, "wait for cancel", 1).await, bench.queue(JobKind::Diff, "wait for cancel", 1).await].into();
     for id in &held {
         bench.wait_begun(*id).await;
     }

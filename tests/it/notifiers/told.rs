@@ -5,7 +5,10 @@ use std::sync::Arc;
 use dbsnap::{
     app::{self, Opened},
     config::Config,
-    db::{self, jobs::Lease},
+    db::{
+        self,
+        jobs::{Lease, Room},
+    },
     domain::{
         backup::{Backup, BackupOptions, BackupStatus, BackupType, VerifyState},
         database::Database,
@@ -98,7 +101,7 @@ impl Bench {
     }
 
     async fn set(&self, settings: Value) {
-        system::settings_put(self.ctx(), &Actor::system(), settings.as_object().unwrap().clone()).await.unwrap();
+        system::settings_put(self.ctx(), &Actor::system(), settings.as_object().unwrap().clone(), None).await.unwrap();
     }
 
     fn pass(&self, milliseconds: i64) {
@@ -139,7 +142,7 @@ impl Bench {
         db::backups::insert(&ctx.db, HOME, &backup).await.unwrap();
         self.enqueue(job_id, JobKind::Backup, Some(id)).await;
         let lease = Lease { token: job_id.to_string(), until: Moment::now().plus(HOUR) };
-        let claimed = db::jobs::claim(&ctx.db, &lease, now, 9).await.unwrap().unwrap();
+        let claimed = db::jobs::claim(&ctx.db, &lease, now, Room { backups: 9, upkeep: 9 }).await.unwrap().unwrap();
         assert_eq!(claimed.1.id, job_id);
         let status = match rows {
             Some(rows) => {

@@ -51,6 +51,10 @@ impl Work for Shaky {
         services::settle(&self.ctx, organization, job, outcome, error).await
     }
 
+    async fn completed(&self, organization: OrganizationId, job: &Job) -> Result<bool> {
+        services::completed(&self.ctx, organization, job).await
+    }
+
     async fn ended(&self, organization: OrganizationId, job: &Job) -> Result<()> {
         services::ended(&self.ctx, organization, job).await
     }

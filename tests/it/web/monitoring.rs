@@ -1,6 +1,6 @@
 //! What monitoring systems see: figures, health, and the documents that name them.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::atomic::Ordering};
+use std::{collections::BTreeSet, fs, path::Path, sync::atomic::Ordering, time::Duration};
 
 use dbsnap::domain::time::Moment;
 use reqwest::{Client, Method, StatusCode};
@@ -123,9 +123,10 @@ async fn readiness_says_what_is_wrong_to_those_who_are_signed_in() {
     assert_eq!((status, &seen["data"]), (StatusCode::OK, &json!({"status": "ok"})));
     let (_, seen) = ready(&site.client).await;
     let names: Vec<_> = seen["data"]["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["catalogue", "localStore", "disk", "workers", "scheduler"]);
+    assert_eq!(names, ["catalogue", "localStore", "disk", "workers", "scheduler", "loops"]);
 
     site.ctx.scheduler_seen.store(Moment::now().0 - 600_000, Ordering::Relaxed);
+    site.ctx.loops.begin("made up", Duration::ZERO);
     break_local_store(&site);
     let (status, seen) = ready(&stranger).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -134,7 +135,7 @@ async fn readiness_says_what_is_wrong_to_those_who_are_signed_in() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let failed: Vec<_> =
         seen["error"]["details"]["fields"].as_array().unwrap().iter().map(|field| field["field"].as_str().unwrap()).collect();
-    assert_eq!(failed, ["localStore", "scheduler"], "{seen}");
+    assert_eq!(failed, ["localStore", "scheduler", "loops"], "{seen}");
     assert_eq!(site.get("/api/health/live").await.status(), StatusCode::OK, "it lives all the same");
 }
 
@@ -158,6 +159,9 @@ async fn every_figure_that_the_documents_name_exists_and_every_one_that_exists_i
     assert_eq!(value(&figures, "dbsnap_notification_deliveries{notifier=\"mail\",status=\"failed\"}"), Some(1.0));
     let exist: BTreeSet<String> =
         figures.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect();
+    for one in ["workers", "sweep", "scheduler", "deliver", "watch", "upkeep"] {
+        assert_eq!(value(&figures, &format!("dbsnap_loop_faults_total{{loop=\"{one}\"}}")), Some(0.0), "{figures}");
+    }
     let monitoring = named("docs/monitoring.md");
     for file in ["docs/monitoring.md", "docs/prometheus-rules.yml", "docs/grafana-dashboard.json"] {
         let named = named(file);
