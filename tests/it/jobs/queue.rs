@@ -30,7 +30,7 @@ async fn behind_a_hundred_thousand_jobs_no_look_at_the_queue_takes_long() {
     let bench = Bench::new().await;
     let db = &bench.ctx().db;
     Connection::open(&bench.ctx().config.database_path).unwrap().execute_batch(HISTORY).unwrap();
-    let database_id = Some("00000005-0000-7000-8000-000000000001".parse().unwrap());
+    let database_id = Some("00000014-0000-7000-8000-000000000001".parse().unwrap());
     let filters = [
         ("the dead letters", JobFilter { dead: Some(true), ..JobFilter::default() }),
         ("those of a database", JobFilter { database_id, ..JobFilter::default() }),
@@ -63,7 +63,7 @@ async fn behind_a_hundred_thousand_jobs_no_look_at_the_queue_takes_long() {
         looked("all dead letters");
         for (what, filter) in &filters {
             assert!(db::jobs::list(db, HOME, filter, PageRequest::default()).await.unwrap().total > 0);
-            looked(what);
+            looked(*what);
         }
     }
     println!("{best:#?}");
