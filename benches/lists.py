@@ -23,6 +23,15 @@ PAGES = [
     "/jobs", "/jobs?page=1000", "/jobs?kind=restore", "/jobs?status=failed", "/logs", "/logs?level=error", "/logs?q=nothing-like-it",
     "/restores", "/compare", "/audit", "/settings", "/api/system/stats", "/api/backups?limit=200", "/api/databases?limit=200",
 ]
+# Calculations over every backup, not lists: what retention would delete, by the policies that apply and by one to try out.
+PLANS = [
+    ("what retention would delete: page", "/retention-policies/plan", None),
+    ("what retention would delete: API, ten groups", "/api/retention-policies/plan?limit=10", None),
+    ("the same of one database", f"/retention-policies/plan?databaseId=00000000{SOME}", None),
+    ("a policy tried out on everything", "/api/retention-policies/preview?limit=10", json.dumps({"policy": {
+        "mode": "hybrid", "keepHourly": 48, "keepDaily": 14, "keepWeekly": 8, "keepMonthly": 24, "keepYearly": 10, "maxAgeDays": 3650,
+        "timezone": "Europe/Berlin"}}).encode()),
+]
 
 
 class Served:
@@ -106,6 +115,14 @@ def main():
                     times.append((time.monotonic() - begun) * 1000)
                 figures[path] = statistics.median(times)
                 goals.goal(path.replace(SOME, "…"), figures[path], " ms", 100)
+            for name, path, body in PLANS:
+                times = []
+                for _ in range(max(options.rounds // 4, 1)):
+                    begun = time.monotonic()
+                    served.get(path, body)
+                    times.append((time.monotonic() - begun) * 1000)
+                figures[name] = statistics.median(times)
+                goals.figure(name, f"{figures[name]:.0f} ms")
             goals.figure("memory of the process", f"{memory(served.child.pid, 'VmHWM'):.0f} MB")
             seconds, longest = cleanup(served)
             goals.figure("sweep of all but the last day", f"{seconds:.1f} s")

@@ -70,6 +70,15 @@ CREATE TABLE backup_copies (
     PRIMARY KEY (backup_id, store_id)
 );
 CREATE INDEX backup_copies_by_store ON backup_copies (store_id, status);
+CREATE INDEX backup_copies_by_status ON backup_copies (status, backup_id);
+
+-- Manifests that do not say yet whether their backup is pinned: their store could not be reached.
+CREATE TABLE manifest_writes (
+    backup_id TEXT NOT NULL REFERENCES backups (id) ON DELETE CASCADE,
+    store_id TEXT NOT NULL REFERENCES stores (id) ON DELETE CASCADE,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (backup_id, store_id)
+);
 
 ALTER TABLE backups ADD COLUMN schedule_id TEXT;
 -- The installation that made it, when it is not this one: retention leaves such a backup alone.
@@ -177,6 +186,11 @@ CREATE INDEX jobs_by_time ON jobs (organization_id, created_at, id);
 CREATE INDEX jobs_by_kind ON jobs (organization_id, kind, created_at, id);
 CREATE INDEX backups_by_database_status ON backups (database_id, status, created_at);
 CREATE INDEX artifacts_by_store ON artifacts (store_id, stored_size);
+DROP INDEX artifacts_by_backup;
+CREATE INDEX artifacts_by_backup ON artifacts (backup_id, stored_size);
+-- Retention looks at every good backup, in this order: all that it needs is in the index.
+CREATE INDEX backups_for_retention ON backups (organization_id, status, database_id, schedule_id, partial, store_id, id, type, verify_state,
+    finished_at, pinned, instance_id);
 CREATE INDEX deliveries_by_time ON deliveries (created_at);
 CREATE INDEX restores_by_backup ON restores (backup_id);
 CREATE INDEX restores_by_safety ON restores (safety_backup_id);

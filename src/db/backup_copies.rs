@@ -104,6 +104,31 @@ pub async fn remove(db: &Db, backup: BackupId, store: StoreId) -> Result<()> {
     .await
 }
 
+/// What the store `damaged` has is not whole, and `whole` has it: that becomes the backup's own store, where it is not, and the
+/// damaged one a copy that is still to be made.
+pub async fn replace(db: &Db, backup: BackupId, damaged: StoreId, whole: StoreId, why: &str, at: Moment) -> Result<()> {
+    let why = why.to_owned();
+    db.write("replacing a damaged copy", move |db| {
+        let (backup, damaged, whole) = (backup.to_string(), damaged.to_string(), whole.to_string());
+        let moved = db.execute(
+            "UPDATE backups SET store_id = ?3 WHERE id = ?1 AND store_id = ?2 AND status = 'completed'",
+            params![backup, damaged, whole],
+        )?;
+        if moved > 0 {
+            db.execute("UPDATE artifacts SET store_id = ?2 WHERE backup_id = ?1", params![backup, whole])?;
+            db.execute("DELETE FROM backup_copies WHERE backup_id = ?1 AND store_id = ?2", params![backup, whole])?;
+        }
+        db.execute(
+            "INSERT INTO backup_copies (backup_id, store_id, status, error, created_at)
+             SELECT id, ?2, 'failed', ?3, ?4 FROM backups WHERE id = ?1 AND store_id <> ?2
+             ON CONFLICT (backup_id, store_id) DO UPDATE SET status = 'failed', error = ?3",
+            params![backup, damaged, why, at.0],
+        )?;
+        Ok(())
+    })
+    .await
+}
+
 /// Keys in a store that belong to complete or half-made copies: artifacts and manifests.
 pub(super) fn keys(db: &Connection, store: StoreId) -> Outcome<Vec<String>> {
     let sql = "SELECT a.key FROM artifacts a JOIN backup_copies c ON c.backup_id = a.backup_id WHERE c.store_id = ?1

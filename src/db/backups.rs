@@ -7,9 +7,9 @@ use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 use super::{
     Db, artifacts, backup_copies,
     fault::Outcome,
-    jobs, metrics,
+    in_use, jobs, manifest_writes, metrics,
     query::{self, Conditions, holding, text},
-    retention, row,
+    row,
 };
 use crate::{
     domain::{
@@ -157,6 +157,11 @@ pub async fn complete(db: &Db, backup: &Backup) -> Result<()> {
             return Err(not_open(backup.id).into());
         }
         metrics::count_backup(db, backup.id)?;
+        let pinned = "SELECT 1 FROM backups WHERE id = ?1 AND pinned";
+        if query::first(db, pinned, &[text(backup.id)], |_| Ok(()))?.is_some() {
+            // It was pinned while it ran: its manifest does not say so.
+            manifest_writes::note(db, backup.id, backup.finished_at.unwrap_or(backup.created_at))?;
+        }
         insert_artifacts(db, &backup)
     })
     .await
@@ -192,14 +197,27 @@ pub async fn add_warnings(db: &Db, id: BackupId, warnings: Vec<String>) -> Resul
     .await
 }
 
-pub async fn set_pinned(db: &Db, organization: OrganizationId, id: BackupId, pinned: bool) -> Result<()> {
+/// Pins a backup that was itself found by a manifest. Of those that were made here the catalogue knows better.
+pub async fn pin_found(db: &Db, id: BackupId) -> Result<()> {
+    db.write("pinning the backup", move |db| {
+        db.execute(
+            "UPDATE backups SET pinned = TRUE WHERE id = ?1 AND instance_id IS NOT NULL AND status <> 'deleting'",
+            params![id.to_string()],
+        )?;
+        Ok(())
+    })
+    .await
+}
+
+/// Pins a backup or lets go of it, and notes that its manifests are to say so.
+pub async fn set_pinned(db: &Db, organization: OrganizationId, id: BackupId, pinned: bool, at: Moment) -> Result<()> {
     db.write("pinning the backup", move |db| {
         let changed = db.execute(
             "UPDATE backups SET pinned = ?3 WHERE organization_id = ?1 AND id = ?2 AND status <> 'deleting'",
             params![organization.to_string(), id.to_string(), pinned],
         )?;
         if changed > 0 {
-            return Ok(());
+            return manifest_writes::note(db, id, at);
         }
         refuse_going(db, Some(id))?;
         Err(missing(id).into())
@@ -219,7 +237,7 @@ pub async fn set_verified(db: &Db, id: BackupId, state: VerifyState, at: Moment)
 /// transaction, so that none of these can begin in between. False when one of them holds.
 pub async fn mark_deleting(db: &Db, organization: OrganizationId, id: BackupId) -> Result<bool> {
     db.write("marking the backup for deletion", move |db| {
-        if retention::in_use(db, false)?.iter().any(|(used, _)| *used == id) {
+        if in_use::now_used(db, false)?.iter().any(|(used, _)| *used == id) {
             return Ok(false);
         }
         let changed = db.execute(

@@ -1,7 +1,9 @@
 //! Comparisons: what was compared, how it ended, what was found. A row that says `completed` is never turned into anything
 //! else.
 
-use deadpool_sqlite::rusqlite::{Row, Transaction, params};
+use std::collections::HashSet;
+
+use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
     Db, backups,
@@ -15,6 +17,7 @@ use crate::{
         filter::DiffFilter,
         ids::{BackupId, DiffId, JobId, OrganizationId},
         page::{Page, PageRequest},
+        restore::RestorePlan,
         time::Moment,
     },
     error::{Error, Result},
@@ -172,6 +175,51 @@ pub(super) fn queue_row(db: &Transaction<'_>, id: DiffId, job: JobId) -> Outcome
         return Err(Error::conflict(format!("comparison {id} was deleted, or is queued, running or completed")).into());
     }
     Ok(())
+}
+
+/// At most `limit` comparisons that ended before `before`, marked so that nothing begins to read them: their reports are removed
+/// next, then their rows with [`delete_retired`]. Spared are those of which rows are being restored, and those with an open job.
+pub async fn retire(db: &Db, before: Moment, limit: u32) -> Result<Vec<DiffId>> {
+    db.write("choosing old comparisons", move |db| {
+        let open = "SELECT plan FROM restores WHERE status IN ('queued', 'running')";
+        let open = query::all(db, open, &[], |row| row::json::<RestorePlan>(row, "plan"))?;
+        let read: HashSet<DiffId> = open.into_iter().filter_map(|plan| plan.rows).map(|rows| rows.diff_id).collect();
+        let old = "SELECT d.id FROM diffs d WHERE d.organization_id IN (SELECT id FROM organizations) AND d.created_at < ?1
+                       AND COALESCE(d.finished_at, d.created_at) < ?1 AND d.status NOT IN ('queued', 'running')
+                       AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = d.job_id AND j.status IN ('queued', 'running')) LIMIT ?2";
+        // Those that are being read are few, and must not fill a whole batch.
+        let limit = i64::from(limit) + i64::try_from(read.len()).unwrap_or(0);
+        let mut old: Vec<DiffId> = query::all(db, old, &[before.0.into(), limit.into()], |row| row::parsed(row, "id"))?;
+        old.retain(|id| !read.contains(id));
+        for id in &old {
+            db.execute(
+                "UPDATE diffs SET status = 'interrupted', summary = NULL,
+                     error = 'it is older than the history is kept: its report is being removed' WHERE id = ?1",
+                params![id.to_string()],
+            )?;
+        }
+        Ok(old)
+    })
+    .await
+}
+
+/// Forgets a comparison whose report is gone, unless it was queued again meanwhile. True when it is forgotten.
+pub async fn delete_retired(db: &Db, id: DiffId) -> Result<bool> {
+    db.write("removing an old comparison", move |db| {
+        let removed =
+            db.execute("DELETE FROM diffs WHERE id = ?1 AND status NOT IN ('queued', 'running', 'completed')", params![id.to_string()])?;
+        Ok(removed > 0)
+    })
+    .await
+}
+
+/// Errors with `Conflict` unless the comparison has a report to read.
+pub(super) fn require_report(db: &Connection, id: DiffId) -> Outcome<()> {
+    let sql = "SELECT 1 FROM diffs WHERE id = ?1 AND status = 'completed'";
+    match query::first(db, sql, &[text(id)], |_| Ok(()))? {
+        Some(()) => Ok(()),
+        None => Err(Error::conflict("the comparison has no report any more").hint("compare again").into()),
+    }
 }
 
 /// Forgets a comparison; its report is removed after this.

@@ -69,14 +69,23 @@ const FAR: u64 = 1_000;
 
 /// Every row of a query.
 pub(super) fn all<T>(db: &Connection, sql: &str, values: &[Value], map: impl Fn(&Row<'_>) -> Outcome<T>) -> Outcome<Vec<T>> {
+    let mut items = Vec::new();
+    each(db, sql, values, |row| {
+        items.push(map(row)?);
+        Ok(())
+    })?;
+    Ok(items)
+}
+
+/// Hands over every row of a query, one after the other.
+pub(super) fn each(db: &Connection, sql: &str, values: &[Value], mut take: impl FnMut(&Row<'_>) -> Outcome<()>) -> Outcome<()> {
     told(sql);
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
-    let mut items = Vec::new();
     while let Some(row) = rows.next()? {
-        items.push(map(row)?);
+        take(row)?;
     }
-    Ok(items)
+    Ok(())
 }
 
 /// The first row of a query, if it has one.

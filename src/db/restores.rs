@@ -3,10 +3,11 @@
 use deadpool_sqlite::rusqlite::{Row, params};
 
 use super::{
-    Db, backups,
+    Db, backups, diffs,
     fault::Outcome,
+    in_use,
     query::{self, Conditions, holding, text},
-    retention, row,
+    row,
 };
 use crate::{
     domain::{
@@ -26,7 +27,10 @@ pub async fn insert(db: &Db, organization: OrganizationId, restore: &Restore) ->
     let restore = restore.clone();
     db.write("saving the restore", move |db| {
         backups::refuse_going(db, restore.backup_id)?;
-        for id in retention::sides(db, &restore.plan)? {
+        if let Some(rows) = &restore.plan.rows {
+            diffs::require_report(db, rows.diff_id)?;
+        }
+        for id in in_use::sides(db, &restore.plan)? {
             backups::refuse_going(db, Some(id))?;
         }
         db.execute(

@@ -1,13 +1,14 @@
 //! What retention reads and marks. A plan is made from one state of the catalogue; a deletion is claimed in one
 //! transaction that makes the plan again, so that nothing is deleted that was pinned, used or needed meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params, types::Value};
+use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
     Db,
     fault::Outcome,
+    in_use,
     query::{self, text},
     retention_policies as policies, row,
 };
@@ -15,7 +16,6 @@ use crate::{
     domain::{
         backup::{BackupType, VerifyState},
         ids::{BackupId, DatabaseId, OrganizationId, PolicyId, ScheduleId, StoreId},
-        restore::RestorePlan,
         retention::{self, Action, Decision, Entry, EntryStatus, Group, GroupPlan, PlannedBackup, Policy},
         schedule::ScheduleDetails,
         time::Moment,
@@ -49,55 +49,34 @@ pub enum Claim {
     Keep { reasons: Vec<String> },
 }
 
-/// Every group that has good or damaged backups, of one database or of all.
-pub async fn groups(db: &Db, organization: OrganizationId, database: Option<DatabaseId>) -> Result<Vec<Group>> {
-    let mut values = vec![text(organization)];
-    let mut condition =
-        "b.organization_id = ?1 AND b.status = 'completed' AND b.database_id IS NOT NULL AND b.instance_id IS NULL".to_owned();
-    if let Some(database) = database {
-        condition.push_str(" AND b.database_id = ?2");
-        values.push(text(database));
-    }
-    db.read("listing what retention applies to", move |db| {
-        let sql = format!(
-            "SELECT b.database_id, b.schedule_id, b.partial, b.store_id FROM backups b WHERE {condition}
-             UNION
-             SELECT b.database_id, b.schedule_id, b.partial, c.store_id FROM backup_copies c JOIN backups b ON b.id = c.backup_id
-             WHERE c.status = 'complete' AND {condition}
-             ORDER BY 1, 2, 3, 4"
-        );
-        query::all(db, &sql, &values, |row| {
-            Ok(Group {
-                database_id: row::parsed(row, "database_id")?,
-                schedule_id: row::parsed_if_set(row, "schedule_id")?,
-                store_id: row::parsed(row, "store_id")?,
-                partial: row::plain(row, "partial")?,
-            })
-        })
-    })
-    .await
-}
-
-/// The plan for a group as the catalogue is now.
-pub async fn plan(db: &Db, organization: OrganizationId, group: Group, judgement: &Judgement) -> Result<GroupPlan> {
+/// The plan for every group that has good or damaged backups, of one database or of all, from one state of the catalogue.
+pub async fn plans(db: &Db, organization: OrganizationId, database: Option<DatabaseId>, judgement: &Judgement) -> Result<Vec<GroupPlan>> {
     let judgement = judgement.clone();
     db.read("planning the retention", move |db| {
-        let (applied, backups, decisions) = decide(db, organization, &group, &judgement)?;
-        let entries: Vec<Entry> = backups.iter().map(|backup| backup.entry.clone()).collect();
-        let (kept, deleted, deleted_bytes) = retention::totals(&decisions, &entries);
-        let names = names(db, &group)?;
-        Ok(GroupPlan {
-            group,
-            database_name: names.0,
-            schedule_name: names.1,
-            store_name: names.2,
-            policy_id: applied.id,
-            policy_name: applied.name,
-            backups: backups.into_iter().zip(decisions).map(|(backup, decision)| backup.planned(decision)).collect(),
-            kept,
-            deleted,
-            deleted_bytes,
-        })
+        // Whatever is written meanwhile: all of it is judged as of one moment.
+        let state = db.unchecked_transaction()?;
+        let held = in_use::held(&state, organization, database, judgement.now)?;
+        let mut plans = Vec::new();
+        for (group, backups) in history(&state, organization, &Part { database, group: None }, &held)? {
+            let applied = applied(&state, &group, &judgement)?;
+            let (facts, entries, decisions) = decide(&applied, backups, &judgement);
+            let (kept, deleted, deleted_bytes) = retention::totals(&decisions, &entries);
+            let names = names(&state, &group)?;
+            let planned = facts.into_iter().zip(entries).zip(decisions);
+            plans.push(GroupPlan {
+                group,
+                database_name: names.0,
+                schedule_name: names.1,
+                store_name: names.2,
+                policy_id: applied.id,
+                policy_name: applied.name,
+                backups: planned.map(|((facts, entry), decision)| facts.planned(&entry, decision)).collect(),
+                kept,
+                deleted,
+                deleted_bytes,
+            });
+        }
+        Ok(plans)
     })
     .await
 }
@@ -110,16 +89,19 @@ pub async fn claim(db: &Db, organization: OrganizationId, group: Group, id: Back
     // What is deleted is never decided by a policy that somebody only tries out.
     let judgement = Judgement { draft: None, ..judgement.clone() };
     db.write("marking the backup for deletion", move |db| {
-        let (_, backups, decisions) = decide(db, organization, &group, &judgement)?;
-        let planned = backups.iter().zip(decisions).find(|(backup, _)| backup.id == id);
-        let Some((backup, decision)) = planned else {
+        let database = Some(group.database_id);
+        let held = in_use::held(db, organization, database, judgement.now)?;
+        let backups = history(db, organization, &Part { database, group: Some(group) }, &held)?.remove(&group).unwrap_or_default();
+        let (facts, entries, decisions) = decide(&applied(db, &group, &judgement)?, backups, &judgement);
+        let planned = facts.iter().zip(entries).zip(decisions).find(|((facts, _), _)| facts.id == id);
+        let Some(((_, entry), decision)) = planned else {
             return Ok(Claim::Keep { reasons: vec!["it is gone, or not where it was any more".into()] });
         };
         if decision.action == Action::Keep {
             return Ok(Claim::Keep { reasons: decision.reasons });
         }
         mark(db, id, group.store_id, judgement.now)?;
-        Ok(Claim::Delete { reasons: decision.reasons, size_bytes: backup.entry.size_bytes })
+        Ok(Claim::Delete { reasons: decision.reasons, size_bytes: entry.size_bytes })
     })
     .await
 }
@@ -150,45 +132,39 @@ fn mark(db: &Transaction<'_>, id: BackupId, store: StoreId, now: Moment) -> Outc
     Ok(())
 }
 
-/// A backup as it is read for a plan.
-struct Read {
+/// What a plan tells of a backup, beside what it is judged by.
+struct Facts {
     id: BackupId,
     kind: BackupType,
     verify_state: VerifyState,
-    entry: Entry,
 }
 
-impl Read {
-    fn planned(self, decision: Decision) -> PlannedBackup {
+impl Facts {
+    fn planned(self, entry: &Entry, decision: Decision) -> PlannedBackup {
         PlannedBackup {
             id: self.id,
             action: decision.action,
             reasons: decision.reasons,
             kind: self.kind,
-            completed_at: self.entry.completed_at,
-            size_bytes: self.entry.size_bytes,
-            pinned: self.entry.pinned,
+            completed_at: entry.completed_at,
+            size_bytes: entry.size_bytes,
+            pinned: entry.pinned,
             verify_state: self.verify_state,
         }
     }
 }
 
-/// The one place where it is decided what goes: for previews and for runs.
-fn decide(
-    db: &Connection,
-    organization: OrganizationId,
-    group: &Group,
-    judgement: &Judgement,
-) -> Outcome<(Applied, Vec<Read>, Vec<Decision>)> {
-    let applied = applied(db, group, judgement)?;
-    let backups = history(db, organization, group)?;
-    let entries: Vec<Entry> = backups.iter().map(|backup| backup.entry.clone()).collect();
+/// The one place where it is decided what goes: for previews and for runs. Newest first.
+fn decide(applied: &Applied, mut backups: Vec<(Facts, Entry)>, judgement: &Judgement) -> (Vec<Facts>, Vec<Entry>, Vec<Decision>) {
+    backups.sort_by(|(a, a_entry), (b, b_entry)| (b_entry.completed_at, b.id).cmp(&(a_entry.completed_at, a.id)));
+    let (facts, entries): (Vec<_>, Vec<_>) = backups.into_iter().unzip();
     let decisions = retention::plan(applied.policy.as_ref(), &entries, judgement.now, Some(judgement.limit_days));
-    Ok((applied, backups, decisions))
+    (facts, entries, decisions)
 }
 
 /// The group's policy: of the schedule's destination, of the schedule, or of the database's other backups. A policy or a
-/// schedule that is gone keeps everything: removing a schedule must not delete what it made.
+/// schedule that is gone keeps everything, and so does a store that is none of the schedule's destinations any more: removing
+/// them must not delete what was made.
 fn applied(db: &Connection, group: &Group, judgement: &Judgement) -> Outcome<Applied> {
     if let Some(draft) = &judgement.draft {
         return Ok(Applied { id: None, name: None, policy: Some(draft.clone()) });
@@ -212,118 +188,118 @@ fn policy_of_schedule(db: &Connection, schedule: ScheduleId, store: StoreId) -> 
         Ok((row::parsed_if_set(row, "retention_policy_id")?, details))
     })?;
     let Some((own, details)) = found else { return Ok(None) };
+    if details.destinations.is_empty() {
+        return Ok(own);
+    }
     let there = details.destinations.iter().find(|destination| destination.store_id == store);
-    Ok(there.and_then(|destination| destination.retention_policy_id).or(own))
+    Ok(there.and_then(|destination| destination.retention_policy_id.or(own)))
 }
 
-/// The stores that a schedule's backups go to: the first is written by the backup itself. None when it is gone.
-pub async fn destinations(db: &Db, organization: OrganizationId, schedule: ScheduleId) -> Result<Vec<StoreId>> {
+/// The stores that a schedule's backups go to: the first is written by the backup itself. `None` when the schedule is gone.
+pub async fn destinations(db: &Db, organization: OrganizationId, schedule: ScheduleId) -> Result<Option<Vec<StoreId>>> {
     db.read("reading the schedule's destinations", move |db| {
         let sql = "SELECT details FROM schedules WHERE organization_id = ?1 AND id = ?2";
         let details = query::first(db, sql, &[text(organization), text(schedule)], |row| row::json::<ScheduleDetails>(row, "details"))?;
-        let destinations = details.map(|details| details.destinations).unwrap_or_default();
-        Ok(destinations.into_iter().map(|destination| destination.store_id).collect())
+        Ok(details.map(|details| details.destinations.into_iter().map(|destination| destination.store_id).collect()))
     })
     .await
 }
 
-/// The group's good and damaged backups, newest first. Failed ones hold nothing: they are history, not backups. What another
-/// installation has made is its own to delete, and nothing here relies on it.
-fn history(db: &Connection, organization: OrganizationId, group: &Group) -> Outcome<Vec<Read>> {
-    let held = held(db, organization, group.database_id)?;
-    let mut values: Vec<Value> = vec![text(organization), text(group.database_id), text(group.store_id), group.partial.into()];
-    let of_schedule = match group.schedule_id {
-        Some(schedule) => {
-            values.push(text(schedule));
-            "b.schedule_id = ?5"
-        }
-        None => "b.schedule_id IS NULL",
-    };
-    let sql = format!(
-        "SELECT b.id, b.type, b.verify_state, b.finished_at, b.pinned,
-             (SELECT COALESCE(SUM(a.stored_size), 0) FROM artifacts a WHERE a.backup_id = b.id) AS size
-         FROM backups b
-         WHERE b.organization_id = ?1 AND b.database_id = ?2 AND b.status = 'completed' AND b.instance_id IS NULL AND b.partial = ?4 AND {of_schedule}
-             AND (b.store_id = ?3 OR EXISTS (
-                 SELECT 1 FROM backup_copies c WHERE c.backup_id = b.id AND c.store_id = ?3 AND c.status = 'complete'))
-         ORDER BY b.finished_at DESC, b.id DESC"
-    );
-    query::all(db, &sql, &values, |row| read(row, &held))
+/// The backups that are looked at.
+struct Part {
+    database: Option<DatabaseId>,
+    /// Of these only one group.
+    group: Option<Group>,
 }
 
-fn read(row: &Row<'_>, held: &HashMap<BackupId, String>) -> Outcome<Read> {
-    let id: BackupId = row::parsed(row, "id")?;
-    let verify_state = row::parsed(row, "verify_state")?;
-    let status = if verify_state == VerifyState::Corrupt { EntryStatus::Corrupt } else { EntryStatus::Completed };
+/// Good and damaged backups, group by group. Failed ones hold nothing: they are history, not backups. What another installation
+/// has made is its own to delete, and nothing here relies on it.
+fn history(
+    db: &Connection,
+    organization: OrganizationId,
+    part: &Part,
+    held: &HashMap<BackupId, String>,
+) -> Outcome<BTreeMap<Group, Vec<(Facts, Entry)>>> {
+    let mut condition =
+        "b.organization_id = ?1 AND b.status = 'completed' AND b.database_id IS NOT NULL AND b.instance_id IS NULL".to_owned();
+    let mut values = vec![text(organization)];
+    if let Some(database) = part.database {
+        values.push(text(database));
+        condition.push_str(" AND b.database_id = ?2");
+    }
+    match part.group {
+        Some(Group { schedule_id: Some(schedule), .. }) => {
+            values.push(text(schedule));
+            condition.push_str(" AND b.schedule_id = ?3");
+        }
+        Some(_) => condition.push_str(" AND b.schedule_id IS NULL"),
+        None => {}
+    }
+    let columns = "b.id, b.type, b.verify_state, b.finished_at, b.pinned,
+         (SELECT COALESCE(SUM(a.stored_size), 0) FROM artifacts a WHERE a.backup_id = b.id) AS size, b.database_id, b.schedule_id, b.partial";
+    let own = format!(
+        "SELECT {columns}, b.store_id FROM backups b WHERE {condition} ORDER BY b.database_id, b.schedule_id, b.partial, b.store_id"
+    );
+    let copies = format!(
+        "SELECT {columns}, c.store_id FROM backup_copies c JOIN backups b ON b.id = c.backup_id
+         WHERE c.status = 'complete' AND c.store_id <> b.store_id AND {condition}"
+    );
+    let mut groups: BTreeMap<Group, Vec<(Facts, Entry)>> = BTreeMap::new();
+    for sql in [own, copies] {
+        // Rows of one group follow each other: its ids are read once.
+        let mut last: Option<(String, Group)> = None;
+        let mut backups = Vec::new();
+        query::each(db, &sql, &values, |row| {
+            let (facts, entry) = read(row, held)?;
+            let place = [row::text(row, 6)?, row::text_if_set(row, 7)?.unwrap_or_default(), row::text(row, 9)?].concat();
+            let (partial, safety) = (row.get(8)?, facts.kind == BackupType::Safety);
+            match &last {
+                Some((known, group)) if *known == place && group.partial == partial && group.safety == safety => {}
+                _ => {
+                    if let Some((_, group)) = last.take() {
+                        groups.entry(group).or_default().append(&mut backups);
+                    }
+                    last = Some((place, group(row, partial, safety)?));
+                }
+            }
+            backups.push((facts, entry));
+            Ok(())
+        })?;
+        if let Some((_, group)) = last {
+            groups.entry(group).or_default().append(&mut backups);
+        }
+    }
+    if let Some(only) = part.group {
+        groups.retain(|group, _| *group == only);
+    }
+    Ok(groups)
+}
+
+fn group(row: &Row<'_>, partial: bool, safety: bool) -> Outcome<Group> {
+    Ok(Group {
+        database_id: row::parsed(row, "database_id")?,
+        schedule_id: row::parsed_if_set(row, "schedule_id")?,
+        store_id: row::parsed(row, "store_id")?,
+        partial,
+        safety,
+    })
+}
+
+/// A row of [`history`]. There may be a great many: columns are read by their place, and as they lie there.
+fn read(row: &Row<'_>, held: &HashMap<BackupId, String>) -> Outcome<(Facts, Entry)> {
+    let id: BackupId = row::text(row, 0)?.parse()?;
+    let verify_state = row::text(row, 2)?.parse()?;
+    let facts = Facts { id, kind: row::text(row, 1)?.parse()?, verify_state };
     let entry = Entry {
         id: id.to_string(),
-        completed_at: row::moment_if_set(row, "finished_at")?,
-        status,
-        size_bytes: row::count(row, "size")?,
-        pinned: row::plain(row, "pinned")?,
+        completed_at: row.get::<_, Option<i64>>(3)?.map(Moment),
+        status: if verify_state == VerifyState::Corrupt { EntryStatus::Corrupt } else { EntryStatus::Completed },
+        size_bytes: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
+        pinned: row.get(4)?,
         in_use: false,
         held: held.get(&id).cloned(),
     };
-    Ok(Read { id, kind: row::parsed(row, "type")?, verify_state, entry })
-}
-
-/// Backups that stay whatever a policy says: what is read or worked on, what has still to be copied, and the database's last
-/// good one.
-fn held(db: &Connection, organization: OrganizationId, database: DatabaseId) -> Outcome<HashMap<BackupId, String>> {
-    let mut held = HashMap::new();
-    let mut hold = |sql: &str, values: &[Value], why: &str| -> Outcome<()> {
-        for id in query::all(db, sql, values, |row| row::parsed::<BackupId>(row, "id"))? {
-            held.insert(id, why.to_owned());
-        }
-        Ok(())
-    };
-    let last = "SELECT id FROM backups WHERE organization_id = ?1 AND database_id = ?2 AND status = 'completed'
-                    AND verify_state <> 'corrupt' AND NOT partial AND instance_id IS NULL ORDER BY created_at DESC, id DESC LIMIT 1";
-    hold(last, &[text(organization), text(database)], "the last good backup of the database")?;
-    let to_copy = "SELECT c.backup_id AS id FROM backup_copies c JOIN backups b ON b.id = c.backup_id
-                   WHERE b.database_id = ?1 AND c.status IN ('queued', 'failed')";
-    hold(to_copy, &[text(database)], "it still has to be copied to another store")?;
-    for (id, why) in in_use(db, true)? {
-        held.insert(id, why.to_owned());
-    }
-    Ok(held)
-}
-
-/// Backups that something reads now or is about to, with what it is. With `own` the jobs that made them are among it, which end
-/// a moment after the backup is complete.
-pub(super) fn in_use(db: &Connection, own: bool) -> Outcome<Vec<(BackupId, &'static str)>> {
-    let jobs = "SELECT backup_id AS id FROM jobs
-                WHERE status IN ('queued', 'running') AND backup_id IS NOT NULL AND (?1 OR kind <> 'backup')";
-    let diffs = "SELECT before_backup_id AS id FROM diffs WHERE status IN ('queued', 'running') AND before_backup_id IS NOT NULL
-                 UNION ALL
-                 SELECT after_backup_id FROM diffs WHERE status IN ('queued', 'running') AND after_backup_id IS NOT NULL";
-    let restores = "SELECT backup_id AS id FROM restores WHERE status IN ('queued', 'running') AND backup_id IS NOT NULL
-                    UNION ALL
-                    SELECT safety_backup_id FROM restores WHERE status IN ('queued', 'running') AND safety_backup_id IS NOT NULL";
-    let mut used = Vec::new();
-    for (sql, values, why) in [
-        (jobs, vec![own.into()], "a job works on it"),
-        (diffs, Vec::new(), "a comparison reads it"),
-        (restores, Vec::new(), "a restore reads it, or has it as its way back"),
-    ] {
-        used.extend(query::all(db, sql, &values, |row| Ok((row::parsed::<BackupId>(row, "id")?, why)))?);
-    }
-    let plans = "SELECT plan FROM restores WHERE status IN ('queued', 'running')";
-    for plan in query::all(db, plans, &[], |row| row::json::<RestorePlan>(row, "plan"))? {
-        for id in sides(db, &plan)? {
-            used.push((id, "rows of a comparison with it are being restored"));
-        }
-    }
-    Ok(used)
-}
-
-/// The backups that a restore of compared rows reads.
-pub(super) fn sides(db: &Connection, plan: &RestorePlan) -> Outcome<Vec<BackupId>> {
-    let Some(rows) = &plan.rows else { return Ok(Vec::new()) };
-    let sql = "SELECT before_backup_id, after_backup_id FROM diffs WHERE id = ?1";
-    let read =
-        |row: &Row<'_>| -> Outcome<_> { Ok([row::parsed_if_set(row, "before_backup_id")?, row::parsed_if_set(row, "after_backup_id")?]) };
-    Ok(query::first(db, sql, &[text(rows.diff_id)], read)?.into_iter().flatten().flatten().collect())
+    Ok((facts, entry))
 }
 
 /// Names of the group's database, schedule and store.

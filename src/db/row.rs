@@ -27,6 +27,17 @@ pub(super) fn parsed_if_set<T: FromStr<Err = Error>>(row: &Row<'_>, column: &str
     text.map(|text| text.parse().map_err(|cause: Error| unreadable(column, &text, &cause.context))).transpose()
 }
 
+/// The text in the column at this place, as it lies there: for queries with a great many rows.
+pub(super) fn text<'a>(row: &'a Row<'_>, at: usize) -> Outcome<&'a str> {
+    text_if_set(row, at)?.ok_or_else(|| unreadable(&format!("at place {at}"), "NULL", "text is expected"))
+}
+
+/// [`text`] of a column that may have none.
+pub(super) fn text_if_set<'a>(row: &'a Row<'_>, at: usize) -> Outcome<Option<&'a str>> {
+    let value = row.get_ref(at)?;
+    value.as_str_or_null().map_err(|cause| unreadable(&format!("at place {at}"), "", &cause.to_string()))
+}
+
 pub(super) fn moment(row: &Row<'_>, column: &str) -> Outcome<Moment> {
     Ok(Moment(row.get(column)?))
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Ctx, restore, retention};
+use super::{Ctx, backup, restore, retention};
 pub use crate::db::{
     jobs::{Heartbeat, Lease, Room},
     logs::NewLine,
@@ -95,6 +95,11 @@ pub async fn keep_daily_copy(ctx: &Ctx) -> Result<bool> {
 /// Removes uploads that nobody restored for a day.
 pub async fn expire_uploads(ctx: &Ctx) -> Result<()> {
     restore::upload::expire(ctx).await
+}
+
+/// Writes pins to the manifests of stores that could not be reached before.
+pub async fn write_noted_pins(ctx: &Ctx) -> Result<()> {
+    backup::write_noted_pins(ctx).await.map(drop)
 }
 
 /// Queues the daily retention when it is due; see [`retention::daily`].

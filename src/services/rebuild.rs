@@ -74,6 +74,10 @@ async fn read(
 ) -> Result<Option<Backup>, String> {
     let (manifest, seal) = manifests::fetch(store, key, Some(&ctx.keys)).await.map_err(|error| error.to_string())?;
     if db::backups::exists(&ctx.db, manifest.backup_id).await.map_err(|error| error.to_string())? {
+        if manifest.pinned && seal == Seal::Intact {
+            // Found by another store's manifest before, which a pin may not have reached: rather one too many is kept.
+            db::backups::pin_found(&ctx.db, manifest.backup_id).await.map_err(|error| error.to_string())?;
+        }
         return Ok(None);
     }
     if seal == Seal::Unsigned && !accept_unsigned {

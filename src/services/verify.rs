@@ -7,14 +7,21 @@ use std::{
 
 use futures_util::StreamExt;
 
-use super::{Ctx, backup, copies, databases, manifests, manifests::Seal, restore::source::Stored, snapshots};
+use super::{
+    Ctx, backup,
+    copies::{self, Readable},
+    databases, manifests,
+    manifests::Seal,
+    restore::source::Stored,
+    snapshots,
+};
 use crate::{
     db,
     domain::{
         artifact::{Artifact, ArtifactKind, TableCount},
         backup::{Backup, VerifyState},
         events::Progress,
-        ids::{DatabaseId, OrganizationId},
+        ids::{DatabaseId, OrganizationId, StoreId},
         job::Job,
         manifest::Manifest,
         run::Run,
@@ -165,28 +172,27 @@ pub fn differences(promised: &[TableCount], found: &[TableCount]) -> Option<Stri
     Some(format!("{}{}", wrong.join("; "), if more > 0 { format!("; and {more} more tables") } else { String::new() }))
 }
 
-/// A verification job. Damage fails the job and marks the backup corrupt.
+/// A verification job. Damage fails the job and marks the backup corrupt, unless another store has it whole: then that one is its
+/// own from now on, and the damaged one is written again.
 pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
     let id = job.backup_id.ok_or_else(|| Error::internal("a verification job without a backup"))?;
     let backup = db::backups::get(&ctx.db, organization, id).await?;
-    let (store, store_id) = copies::readable(ctx, organization, &backup).await?;
-    if store_id != backup.store_id {
-        run.warn("the backup's own store does not have it whole any more: a copy in another store is verified");
+    let Readable { store, store_id, .. } = copies::readable_in(ctx, organization, &backup, run).await?;
+    if copies::is_gone(store.as_ref(), &backup).await? {
+        // More likely the wrong folder is mounted than that all of it was lost. Whoever calls it damaged lets it be deleted.
+        return Err(Error::new(Kind::Storage, "nothing of the backup is in its store any more, so it could not be verified")
+            .hint("is the volume mounted? If the store has lost it, delete the backup"));
     }
-    let key = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
-    let findings = match store.stat(key).await? {
-        None => Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![format!("the manifest {key} is missing")] },
-        Some(_) => match manifests::fetch(store.as_ref(), key, Some(&ctx.keys)).await {
-            Ok((manifest, _)) if manifest.backup_id != id => {
-                Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![format!("{key} is the manifest of another backup")] }
-            }
-            // The catalogue's own rows are compared with the store: a replaced manifest cannot vouch for replaced artifacts.
-            Ok((manifest, seal)) => verify(&manifest, seal, &backup.artifacts, store.clone(), Some(&ctx.keys), run).await?,
-            Err(error) if error.retryable => return Err(error),
-            Err(error) => Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![error.to_string()] },
-        },
-    };
-    let mut findings = findings;
+    let mut findings = examine(ctx, &backup, &store, run).await?;
+    if !findings.problems.is_empty()
+        && let Some(whole) = whole_elsewhere(ctx, organization, &backup, store_id, run).await?
+    {
+        let problems = findings.problems.join("; ");
+        db::backups::set_verified(&ctx.db, id, VerifyState::Verified, ctx.now()).await?;
+        copies::replace(ctx, organization, &backup, store_id, whole, &problems).await?;
+        return Err(Error::new(Kind::Backup, format!("the backup is damaged in one of its stores, and whole in another: {problems}"))
+            .hint("it is copied again from the whole one; check the disk of the store"));
+    }
     if findings.problems.is_empty() && job.payload["deep"] == true {
         findings.problems = deeply(ctx, organization, job, &backup, store, run).await?;
     }
@@ -198,6 +204,45 @@ pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &
     }
     Err(Error::new(Kind::Backup, format!("the backup is damaged: {}", findings.problems.join("; ")))
         .hint("restore from another backup; check the store's disk"))
+}
+
+/// Verifies what one store has of a backup, its manifest included.
+async fn examine(ctx: &Ctx, backup: &Backup, store: &Arc<dyn Store>, run: &Run) -> Result<Findings> {
+    let key = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
+    let only = |problem| Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![problem] };
+    if store.stat(key).await?.is_none() {
+        return Ok(only(format!("the manifest {key} is missing")));
+    }
+    match manifests::fetch(store.as_ref(), key, Some(&ctx.keys)).await {
+        Ok((manifest, _)) if manifest.backup_id != backup.id => Ok(only(format!("{key} is the manifest of another backup"))),
+        // The catalogue's own rows are compared with the store: a replaced manifest cannot vouch for replaced artifacts.
+        Ok((manifest, seal)) => verify(&manifest, seal, &backup.artifacts, store.clone(), Some(&ctx.keys), run).await,
+        Err(error) if error.retryable => Err(error),
+        Err(error) => Ok(only(error.to_string())),
+    }
+}
+
+/// Another store than `damaged` that has the backup, every byte of it read and compared.
+async fn whole_elsewhere(ctx: &Ctx, organization: OrganizationId, backup: &Backup, damaged: StoreId, run: &Run) -> Result<Option<StoreId>> {
+    for (id, name) in copies::places(ctx, organization, backup, damaged).await? {
+        let found = match copies::holding(ctx, organization, backup, id).await {
+            Ok(store) => {
+                run.info(format!("verifying the backup in '{name}' instead"));
+                examine(ctx, backup, &store, run).await
+            }
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(findings) if findings.problems.is_empty() => {
+                run.info(format!("the backup is whole in '{name}'"));
+                return Ok(Some(id));
+            }
+            Ok(_) => {}
+            Err(error) if error.is_cancelled() => return Err(error),
+            Err(error) => run.warn(format!("'{name}' cannot give it: {error}")),
+        }
+    }
+    Ok(None)
 }
 
 /// The configured database that a deep verification may use: `chosen`, or the backup's own. Errors when the backup has not
@@ -231,7 +276,7 @@ async fn deeply(
     let database = db::databases::get(&ctx.db, organization, id).await?;
     let settings = databases::open_settings(ctx, &database)?;
     let source = Stored { store, artifacts: backup.artifacts.clone(), keys: Some(ctx.keys.clone()) };
-    let snapshot = snapshots::open_of(ctx, organization, backup).await?;
+    let snapshot = snapshots::open_for(ctx, organization, backup, run).await?;
     let engine = engines::find(&backup.engine)?;
     let deep = deep::Deep { backup: backup.id, engine, settings: &settings, source: &source, expected: &backup.tables, snapshot };
     let compared = deep.verify(run).await;

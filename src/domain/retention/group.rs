@@ -10,9 +10,10 @@ use crate::domain::{
 };
 
 /// Backups that one policy is applied to: those of a schedule, or all others of a database, in one store. Backups of a part
-/// of the database are apart: none of them takes the place of a whole one. Those of a schedule that is gone stay together,
-/// under no policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+/// of the database are apart: none of them takes the place of a whole one. So are those that were taken before a restore: they
+/// hold what somebody was about to overwrite, and never take the place of what was backed up on purpose. Those of a schedule that
+/// is gone stay together, under no policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     pub database_id: DatabaseId,
@@ -20,6 +21,8 @@ pub struct Group {
     pub schedule_id: Option<ScheduleId>,
     pub store_id: StoreId,
     pub partial: bool,
+    /// Taken before restores.
+    pub safety: bool,
 }
 
 /// What happens to one backup in one store.

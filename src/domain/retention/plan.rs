@@ -102,8 +102,11 @@ fn standard(policy: &Policy, history: &[Entry], order: &[usize]) -> Vec<(usize, 
     let mut rules = Rule::all(policy);
     let mut kept = Vec::new();
     for index in order {
-        let at = ended(&history[*index]);
-        let reasons: Vec<_> = rules.iter_mut().filter_map(|rule| rule.take(policy.timezone, at)).collect();
+        if rules.iter().all(Rule::is_full) {
+            break;
+        }
+        let at = ended(&history[*index]).utc().with_timezone(&policy.timezone);
+        let reasons: Vec<_> = rules.iter_mut().filter_map(|rule| rule.take(&at)).collect();
         if !reasons.is_empty() {
             kept.push((*index, reasons));
         }

@@ -31,7 +31,7 @@ pub async fn download(ctx: &Ctx, actor: &Actor, id: BackupId, kind: ArtifactKind
     actor.require(Permission::Download)?;
     let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
     let artifact = backup.artifact(kind).ok_or_else(|| Error::not_found(format_args!("the {kind} of backup {id}")))?;
-    let (store, _) = copies::readable(ctx, actor.organization_id, &backup).await?;
+    let store = copies::readable(ctx, actor.organization_id, &backup).await?.store;
     let stored = store.get(&artifact.key, None).await?;
     audit::record(ctx, actor, "backup.download", id, json!({ "artifact": kind, "plain": plain })).await?;
     // A snapshot compresses and encrypts itself, leaf by leaf: it has no other form.

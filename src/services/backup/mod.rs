@@ -5,11 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Ctx, audit, databases, jobs,
-    manifests::{self, Seal},
-    stores,
-};
+use super::{Ctx, audit, databases, jobs};
 use crate::{
     db,
     domain::{
@@ -18,7 +14,7 @@ use crate::{
         database::Database,
         fields::validate,
         filter::BackupFilter,
-        ids::{BackupId, DatabaseId, JobId, OrganizationId},
+        ids::{BackupId, DatabaseId, JobId},
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
@@ -31,12 +27,15 @@ use crate::{
 
 mod download;
 pub mod execute;
+mod pins;
 pub mod produce;
 pub(super) mod recover;
 pub(super) mod remove;
 
 pub(super) use download::open;
 pub use download::{Download, download};
+pub(super) use pins::write_of as write_noted_pins_of;
+pub use pins::{pin, waiting as pins_to_write, write_noted as write_noted_pins};
 
 /// Asks for a backup. Without `options` the database's own are used.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
@@ -113,31 +112,6 @@ pub async fn cancel(ctx: &Arc<Ctx>, actor: &Actor, id: BackupId) -> Result<Backu
     jobs::request_cancel(ctx, actor, job_of(&backup)?).await?;
     audit::record(ctx, actor, "backup.cancel", id, Value::Null).await?;
     db::backups::get(&ctx.db, actor.organization_id, id).await
-}
-
-/// Keeps a backup from ever being deleted by retention, or lets go of it. Its manifest says so too, for a rebuild.
-pub async fn pin(ctx: &Ctx, actor: &Actor, id: BackupId, pinned: bool) -> Result<Backup> {
-    actor.require(Permission::RunBackups)?;
-    let backup = db::backups::get(&ctx.db, actor.organization_id, id).await?;
-    db::backups::set_pinned(&ctx.db, actor.organization_id, id, pinned).await?;
-    // The pin holds in this catalogue even while the store is away.
-    if let Err(error) = pin_manifest(ctx, &backup, actor.organization_id, pinned).await {
-        tracing::warn!(backup = %id, %error, "the pin could not be written to the backup's manifest: a rebuild would not know of it");
-    }
-    audit::record(ctx, actor, if pinned { "backup.pin" } else { "backup.unpin" }, id, Value::Null).await?;
-    db::backups::get(&ctx.db, actor.organization_id, id).await
-}
-
-async fn pin_manifest(ctx: &Ctx, backup: &Backup, organization: OrganizationId, pinned: bool) -> Result<()> {
-    let Some(key) = &backup.manifest_key else { return Ok(()) };
-    let store = stores::open(ctx, organization, backup.store_id).await?;
-    let (mut manifest, seal) = manifests::fetch(store.as_ref(), key, Some(&ctx.keys)).await?;
-    if seal != Seal::Intact {
-        return Err(Error::conflict("the manifest is not signed, and signing it now would vouch for what anyone may have written"));
-    }
-    manifest.pinned = pinned;
-    let bytes = manifests::sign(&mut manifest, Some(&ctx.keys))?;
-    store.put(key, Box::pin(futures_util::stream::iter([Ok(bytes.into())]))).await.map(drop)
 }
 
 /// How a backup is verified.

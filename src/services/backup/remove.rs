@@ -61,6 +61,11 @@ pub(in crate::services) async fn copy(ctx: &Ctx, organization: OrganizationId, b
     }
 }
 
+/// Removes what a copy that was never finished has left in a store.
+pub(in crate::services) async fn half_made(ctx: &Ctx, organization: OrganizationId, backup: &Backup, store: StoreId) -> Result<()> {
+    files(ctx, organization, backup, store).await.map_err(|refused| refused.error)
+}
+
 /// Removes the files of a backup from one store: only those that its own row names.
 async fn files(ctx: &Ctx, organization: OrganizationId, backup: &Backup, store: StoreId) -> Result<(), Refused> {
     let store = stores::open(ctx, organization, store).await.map_err(|error| Refused { error, untouched: true })?;

@@ -131,7 +131,7 @@ async fn open_side(
                 _ => error,
             })?;
             check_backup(&backup)?;
-            Ok(Side::Snapshot(snapshots::open(ctx, organization, id).await?))
+            Ok(Side::Snapshot(snapshots::open_for(ctx, organization, &backup, run).await?))
         }
         SideRef::DatabaseId(id) => {
             let database = db::databases::get(&ctx.db, organization, id).await?;
@@ -224,7 +224,7 @@ pub(in crate::services) async fn recover(ctx: &Arc<Ctx>) -> Result<()> {
 }
 
 /// Removes the report of a comparison, if there is one.
-pub(super) async fn remove_report(ctx: &Ctx, id: DiffId) -> Result<()> {
+pub(in crate::services) async fn remove_report(ctx: &Ctx, id: DiffId) -> Result<()> {
     ctx.diff_reports.forget(id);
     let path = report_path(ctx, id);
     match tokio::fs::remove_file(&path).await {

@@ -82,7 +82,7 @@ async fn carry_out(
 ) -> Result<RestoreOutcome> {
     let id = restore.id;
     let engine = engines::find(&database.engine)?;
-    let input = open_source(ctx, organization, restore).await?;
+    let input = open_source(ctx, organization, restore, run).await?;
     if restore.plan.safety_backup && restore.plan.mode != RestoreMode::New && !restore.plan.dry_run {
         run.info("taking a safety backup of the target first");
         let safety = backup::execute::safety(ctx, organization, database, settings, job, run)
@@ -153,15 +153,15 @@ pub(in crate::services) async fn settle(
     Ok(())
 }
 
-async fn open_source(ctx: &Arc<Ctx>, organization: OrganizationId, restore: &Restore) -> Result<Input> {
+async fn open_source(ctx: &Arc<Ctx>, organization: OrganizationId, restore: &Restore, run: &Run) -> Result<Input> {
     match (restore.backup_id, restore.upload_id) {
         (Some(id), _) => {
             let backup = db::backups::get(&ctx.db, organization, id).await?;
             check_backup(&backup)?;
             if source_of(&restore.plan, &backup.artifacts)? == RestoreSource::Snapshot {
-                return snapshots::open_of(ctx, organization, &backup).await.map(Input::Rows);
+                return snapshots::open_for(ctx, organization, &backup, run).await.map(Input::Rows);
             }
-            let (store, _) = copies::readable(ctx, organization, &backup).await?;
+            let store = copies::readable_in(ctx, organization, &backup, run).await?.store;
             let source = source::Stored { store, artifacts: backup.artifacts, keys: Some(ctx.keys.clone()) };
             Ok(Input::Dump(Box::new(source), backup.tables))
         }

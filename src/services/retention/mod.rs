@@ -194,11 +194,7 @@ fn judgement(ctx: &Ctx) -> Judgement {
 }
 
 async fn plans(ctx: &Ctx, organization: OrganizationId, database: Option<DatabaseId>, judgement: &Judgement) -> Result<Vec<GroupPlan>> {
-    let mut plans = Vec::new();
-    for group in db::retention::groups(&ctx.db, organization, database).await? {
-        plans.push(db::retention::plan(&ctx.db, organization, group, judgement).await?);
-    }
-    Ok(plans)
+    db::retention::plans(&ctx.db, organization, database, judgement).await
 }
 
 /// True while a run over this database, or over everything, has yet to start.

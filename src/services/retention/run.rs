@@ -17,7 +17,7 @@ use crate::{
         run::Run,
     },
     error::{Error, Kind, Result},
-    services::{Ctx, audit, backup::remove, stores},
+    services::{Ctx, audit, backup::remove, copies, stores},
 };
 
 /// Lines of each kind that the job's report holds at most; the log has them all.
@@ -161,16 +161,15 @@ async fn delete(
 }
 
 /// Errors when nothing of the backup is in the store: then it is more likely that the wrong folder is mounted than that the
-/// store lost all of it, and a row that is deleted would leave the files behind.
+/// store lost all of it, and a row that is deleted would leave the files behind. Errors too when it is to live on in other stores,
+/// and none of them has it.
 async fn present(ctx: &Ctx, organization: OrganizationId, plan: &GroupPlan, backup: &Backup) -> Result<()> {
     let store = stores::open(ctx, organization, plan.group.store_id).await?;
-    for key in backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)) {
-        if store.stat(key).await?.is_some() {
-            return Ok(());
-        }
+    if copies::is_gone(store.as_ref(), backup).await? {
+        return Err(Error::new(Kind::Storage, format!("nothing of it is in the store '{}' any more", plan.store_name))
+            .hint("is the volume mounted? If the store has lost it, delete the backup by hand"));
     }
-    Err(Error::new(Kind::Storage, format!("nothing of it is in the store '{}' any more", plan.store_name))
-        .hint("is the volume mounted? If the store has lost it, delete the backup by hand"))
+    copies::lives_on(ctx, organization, backup, plan.group.store_id).await
 }
 
 fn refuse(backup: &Backup, mut line: Value, error: Error, run: &Run, done: &mut Done) {

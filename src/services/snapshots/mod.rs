@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -10,11 +11,15 @@ use crate::{
     domain::{
         artifact::{Artifact, ArtifactKind},
         backup::Backup,
-        ids::{ArtifactId, BackupId, OrganizationId},
+        ids::{ArtifactId, BackupId, OrganizationId, StoreId},
+        run::Run,
     },
     error::{Context, Error, Kind, Result},
     pipeline::keys::KeyRing,
-    services::{Ctx, copies},
+    services::{
+        Ctx,
+        copies::{self, Readable},
+    },
     snapshot::{FileAt, ReadAt, Snapshot, Unlock},
     stores::Store,
 };
@@ -33,32 +38,43 @@ pub use write::{Spec, Written, count, write};
 /// Opened snapshots that are kept, so that turning pages does not read their end again.
 const KEPT: usize = 8;
 
+/// How long it is believed that the store of an opened snapshot still has it: after that it is looked for again.
+const BELIEVED: Duration = Duration::from_secs(30);
+
 /// Snapshots that were opened last.
 #[derive(Default)]
-pub struct Opened(Mutex<Vec<(ArtifactId, Arc<Snapshot>)>>);
+pub struct Opened(Mutex<Vec<Kept>>);
+
+#[derive(Clone)]
+struct Kept {
+    id: ArtifactId,
+    snapshot: Arc<Snapshot>,
+    store: StoreId,
+    /// When it was last seen in its store.
+    seen: Instant,
+}
 
 impl Opened {
-    fn find(&self, id: ArtifactId) -> Option<Arc<Snapshot>> {
+    fn find(&self, id: ArtifactId) -> Option<Kept> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|(known, _)| *known == id)?;
+        let at = kept.iter().position(|known| known.id == id)?;
         let found = kept.remove(at);
-        let snapshot = found.1.clone();
-        kept.push(found);
-        Some(snapshot)
+        kept.push(found.clone());
+        Some(found)
     }
 
-    fn keep(&self, id: ArtifactId, snapshot: Arc<Snapshot>) {
+    fn keep(&self, opened: Kept) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(known, _)| *known != id);
+        kept.retain(|known| known.id != opened.id);
         if kept.len() == KEPT {
             kept.remove(0);
         }
-        kept.push((id, snapshot));
+        kept.push(opened);
     }
 
     /// Forgets a snapshot that may have changed or gone.
     pub fn forget(&self, id: ArtifactId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != id);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| known.id != id);
     }
 }
 
@@ -70,16 +86,34 @@ pub async fn open(ctx: &Ctx, organization: OrganizationId, id: BackupId) -> Resu
 
 /// See [`open`].
 pub async fn open_of(ctx: &Ctx, organization: OrganizationId, backup: &Backup) -> Result<Arc<Snapshot>> {
-    let artifact = backup.artifact(ArtifactKind::Snapshot).ok_or_else(|| {
-        Error::not_found(format_args!("a snapshot of backup {}", backup.id)).hint("choose a backup with the artifact snapshot, or make one")
-    })?;
-    if let Some(snapshot) = ctx.snapshots.find(artifact.id) {
-        return Ok(snapshot);
+    let artifact = artifact_of(backup)?;
+    match ctx.snapshots.find(artifact.id) {
+        Some(known) if known.seen.elapsed() < BELIEVED => Ok(known.snapshot),
+        _ => open_in(ctx, artifact, copies::readable(ctx, organization, backup).await?).await,
     }
-    let (store, _) = copies::readable(ctx, organization, backup).await?;
-    let snapshot = Arc::new(open_stored(store, artifact, Some(&ctx.keys)).await?);
-    ctx.snapshots.keep(artifact.id, snapshot.clone());
+}
+
+/// [`open_of`] for a job, whose log says when it is not the backup's own store that is read.
+pub async fn open_for(ctx: &Ctx, organization: OrganizationId, backup: &Backup, run: &Run) -> Result<Arc<Snapshot>> {
+    let artifact = artifact_of(backup)?;
+    open_in(ctx, artifact, copies::readable_in(ctx, organization, backup, run).await?).await
+}
+
+/// The snapshot in this store: the one that is open already, or newly opened.
+async fn open_in(ctx: &Ctx, artifact: &Artifact, readable: Readable) -> Result<Arc<Snapshot>> {
+    let Readable { store, store_id, .. } = readable;
+    let snapshot = match ctx.snapshots.find(artifact.id).filter(|known| known.store == store_id) {
+        Some(known) => known.snapshot,
+        None => Arc::new(open_stored(store, artifact, Some(&ctx.keys)).await?),
+    };
+    ctx.snapshots.keep(Kept { id: artifact.id, snapshot: snapshot.clone(), store: store_id, seen: Instant::now() });
     Ok(snapshot)
+}
+
+fn artifact_of(backup: &Backup) -> Result<&Artifact> {
+    backup.artifact(ArtifactKind::Snapshot).ok_or_else(|| {
+        Error::not_found(format_args!("a snapshot of backup {}", backup.id)).hint("choose a backup with the artifact snapshot, or make one")
+    })
 }
 
 /// A snapshot in a store. Errors when it has not the size that was recorded, and when its keys are missing.

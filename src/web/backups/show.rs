@@ -36,6 +36,8 @@ struct Show {
     confirm: String,
     store: String,
     copies: Vec<BackupCopy>,
+    /// Stores whose manifests do not say yet whether it is pinned.
+    untold: Vec<String>,
 }
 
 /// One backup with its artifacts and row counts.
@@ -57,9 +59,10 @@ pub async fn page(
     let log = LiveLog::load(&ctx, &user, backup.job_id, backup.status.is_over(), format!("/backups/{id}"), query.level).await?;
     let store = crate::services::stores::get(&ctx, &user, backup.store_id).await?.name;
     let copies = copies::list(&ctx, &user, id).await?;
+    let untold = backup::pins_to_write(&ctx, &user, id).await?;
     let layout = layout.titled(format!("Backup of {}", backup.database_name));
     let confirm = super::delete::confirmation(&backup);
-    Ok(render(&ctx, &Show { layout, backup, log, confirm, store, copies })?)
+    Ok(render(&ctx, &Show { layout, backup, log, confirm, store, copies, untold })?)
 }
 
 /// Where the rows of a table are looked at.

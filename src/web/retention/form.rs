@@ -7,6 +7,7 @@ use axum::{
 };
 use chrono_tz::Tz;
 
+use super::lines::{self, GROUPS};
 use crate::{
     domain::{
         fields::{Field, FieldKind},
@@ -116,6 +117,8 @@ struct Page {
     database: Option<DatabaseId>,
     /// `None` while the form cannot be read.
     plans: Option<Vec<GroupPlan>>,
+    /// Groups that are not shown.
+    more: usize,
 }
 
 /// Draws the form with its preview and what was wrong.
@@ -136,10 +139,14 @@ pub async fn draw(
     let first = databases.first().map(|database| database.database_id).filter(|_| !used);
     let chosen = form.0.parse("database")?.or(first);
     let policy = read(&form.0).and_then(|input| input.policy.check().map(|()| input.policy));
-    let plans = match policy {
+    let mut plans = match policy {
         Ok(policy) => Some(plans(ctx, user, stored.as_ref(), chosen, policy).await?),
         Err(_) => None,
     };
+    let more = plans.as_ref().map_or(0, |plans| plans.len().saturating_sub(GROUPS as usize));
+    if let Some(plans) = &mut plans {
+        plans.truncate(GROUPS as usize);
+    }
     let title = stored.as_ref().map_or_else(|| "New retention policy".to_owned(), |stored| format!("Edit {}", stored.policy.name));
     let page = Page {
         layout: layout.titled(title),
@@ -153,6 +160,7 @@ pub async fn draw(
         databases,
         database: chosen,
         plans,
+        more,
     };
     // htmx shows an error only when it is told that it may.
     Ok((error.as_ref().map_or(StatusCode::OK, status), [("x-fragment", "form")], render(ctx, &page)?).into_response())
@@ -257,9 +265,6 @@ fn size_text(bytes: u64) -> String {
     let (unit, factor) = UNITS.iter().find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor)).unwrap_or(&("B", 1));
     format!("{} {unit}", bytes / factor)
 }
-
-/// How many lines of a group a page shows; the API has them all.
-pub const SHOWN: usize = 200;
 
 #[cfg(test)]
 mod tests {

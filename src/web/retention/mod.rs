@@ -4,6 +4,7 @@ pub mod choose;
 pub mod create;
 pub mod delete;
 pub mod form;
+mod lines;
 pub mod list;
 pub mod preview;
 pub mod run;

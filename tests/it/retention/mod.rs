@@ -1,5 +1,9 @@
 //! Retention: the plans, and what is deleted by them.
 
+mod away;
+mod bench;
+mod copies;
+mod groups;
 mod pages;
 mod plans;
 mod runs;

@@ -1,6 +1,6 @@
 -- A long history: {databases} databases with {backups} backups in all, the newest one at {now} (milliseconds), one every 36
 -- seconds; their jobs and logs, the runs of a schedule for each database, notices, restores, comparisons, and the audit trail.
--- The tests and benches/catalogue.py fill a catalogue with it.
+-- The tests and benches/lists.py fill a catalogue with it.
 BEGIN;
 
 WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {databases} - 1)

@@ -21,7 +21,7 @@ use crate::{support::served::Served, web::site::Site};
 const DATABASES: u32 = 100;
 const BACKUPS: u32 = 100_000;
 
-/// What a page may take here: a debug build on a machine that runs other tests too. benches/catalogue.py measures the
+/// What a page may take here: a debug build on a machine that runs other tests too. benches/lists.py measures the
 /// release build.
 const BOUND: Duration = Duration::from_millis(1500);
 
