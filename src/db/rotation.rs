@@ -20,6 +20,8 @@ pub enum Old {
     Notices,
     /// Backups that did not succeed and left nothing; the newest backup of a database stays.
     FailedBackups,
+    /// Restores that are over, and no job of theirs is open.
+    Restores,
     AuditEvents,
 }
 
@@ -66,6 +68,12 @@ impl Old {
                          AND (b.database_id IS NULL OR EXISTS (
                              SELECT 1 FROM backups n WHERE n.database_id = b.database_id AND n.created_at > b.created_at))
                      LIMIT ?2)"
+            }
+            Self::Restores => {
+                "DELETE FROM restores WHERE id IN (
+                     SELECT r.id FROM restores r WHERE r.organization_id IN (SELECT id FROM organizations) AND r.created_at < ?1
+                         AND COALESCE(r.finished_at, r.created_at) < ?1 AND r.status NOT IN ('queued', 'running')
+                         AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job_id AND j.status IN ('queued', 'running')) LIMIT ?2)"
             }
             Self::AuditEvents => {
                 "DELETE FROM audit_events WHERE id IN (

@@ -38,7 +38,7 @@ pub const SETTINGS: &[Field] = &[
     Field::new("historyRetentionDays", "Keep the history for, days", FieldKind::Integer { min: 0, max: 36_500 })
         .section("History")
         .default("90")
-        .help("Jobs that are over, runs of schedules, notices and their deliveries, and backups that did not succeed. 0 keeps them for ever. Good backups are not history: retention policies decide about them."),
+        .help("Jobs that are over, restores, comparisons with their reports, runs of schedules, notices and their deliveries, and backups that did not succeed. 0 keeps them for ever. Good backups are not history: retention policies decide about them."),
     Field::new("logRetentionDays", "Keep the logs of jobs for, days", FieldKind::Integer { min: 0, max: 36_500 })
         .section("History")
         .default("30")

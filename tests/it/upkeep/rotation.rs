@@ -81,11 +81,40 @@ fn fill(site: &Site, database: &str) {
         let insert = "INSERT INTO deliveries (id, notice_id, notifier_id, status, attempt, run_after, created_at) VALUES (?1, ?2, ?3, ?4, 1, 9e15, ?5)";
         catalogue.execute(insert, rusqlite::params![id(7, n), id(6, n), id(5, 1), delivery, ago(days)]).unwrap();
     }
+    let (restores, diffs) = (
+        "INSERT INTO restores (id, organization_id, source_label, target_label, engine, plan, status, created_at, finished_at, warnings, tables)
+         SELECT ?1, id, 'shop', 'shop', 'sqlite', ?4, ?2, ?3, ?3, '[]', '[]' FROM organizations",
+        "INSERT INTO diffs (id, organization_id, database_id, database_name, engine, before_database_id, before_label, after_database_id,
+             after_label, options, status, created_at, finished_at, report_size)
+         SELECT ?1, id, ?4, 'shop', 'sqlite', ?4, 'before', ?4, 'after', '{}', ?2, ?3, ?3, 7 FROM organizations",
+    );
+    // The fifth comparison is old, and a restore of its rows waits.
+    let rows = json!({ "mode": "append", "rows": { "diffId": id(9, 5), "direction": "revert", "onConflict": "stop", "dryRun": false } })
+        .to_string();
+    for (n, status, days, plan) in [
+        (1, "completed", 100, "{}"),
+        (2, "running", 200, "{}"),
+        (3, "failed", 95, "{}"),
+        (4, "completed", 80, "{}"),
+        (5, "queued", 100, rows.as_str()),
+    ] {
+        catalogue.execute(restores, rusqlite::params![id(10, n), status, ago(days), plan]).unwrap();
+    }
+    std::fs::create_dir_all(site.ctx.reports()).unwrap();
+    for (n, status, days) in [(1, "completed", 100), (2, "running", 100), (3, "failed", 200), (4, "completed", 80), (5, "completed", 100)] {
+        catalogue.execute(diffs, rusqlite::params![id(9, n), status, ago(days), database]).unwrap();
+        std::fs::write(report(site, n), "a report").unwrap();
+    }
     for (n, days) in [(1, 800), (2, 700)] {
         let insert = "INSERT INTO audit_events (id, organization_id, actor, action, subject, details, at)
              SELECT ?1, id, 'ada', 'login', 'x', '{}', ?2 FROM organizations";
         catalogue.execute(insert, rusqlite::params![id(8, n), ago(days)]).unwrap();
     }
+}
+
+/// Where the report of a comparison is.
+fn report(site: &Site, n: u32) -> std::path::PathBuf {
+    site.ctx.reports().join(format!("{}.report", id(9, n)))
 }
 
 fn left(site: &Site, table: &str, kind: u32) -> Vec<u32> {
@@ -115,13 +144,40 @@ async fn what_is_older_than_the_settings_keep_goes_and_the_rest_stays() {
     assert_eq!(left(&site, "schedule_runs", 4), [2, 4], "what waits, and the newest");
     assert_eq!((left(&site, "notices", 6), left(&site, "deliveries", 7)), (vec![2, 3], vec![2, 3]), "what is yet to be told stays");
     assert_eq!(left(&site, "audit_events", 8), [2]);
-    let removed = json!({"logLines": 9, "jobs": 2, "scheduleRuns": 2, "deliveries": 1, "notices": 1, "failedBackups": 2, "auditEvents": 1});
+    assert_eq!(left(&site, "restores", 10), [2, 4, 5], "what runs, waits or is young");
+    assert_eq!(left(&site, "diffs", 9), [2, 4, 5], "and that of which rows are being restored");
+    assert_eq!((1..=5).filter(|n| report(&site, *n).exists()).collect::<Vec<_>>(), [2, 4, 5]);
+    let removed = json!({"logLines": 9, "jobs": 2, "scheduleRuns": 2, "deliveries": 1, "notices": 1, "failedBackups": 2, "auditEvents": 1,
+        "restores": 2, "comparisons": 2});
     assert_eq!(job["report"]["removed"], removed);
-    assert!(job["report"]["words"].to_string().contains("9 log lines were removed."), "{job}");
+    let words = job["report"]["words"].to_string();
+    for told in ["9 log lines were removed.", "2 restores were removed.", "2 comparisons were removed."] {
+        assert!(words.contains(told), "{told}: {job}");
+    }
     let audit = site.api(Method::GET, "/api/audit", Value::Null).await.json;
     assert!(audit.to_string().contains("audit.rotate"), "a trail that was shortened says so: {audit}");
     let page = site.page("/settings").await;
     assert!(page.contains("9 log lines were removed."), "the page shows the report");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_goes_only_after_its_report_and_is_tried_again() {
+    let mut site = Site::idle().await;
+    let database = site.add_database("shop", 3).await;
+    fill(&site, &database);
+    // A folder in the place of a report: it cannot be removed as a file.
+    std::fs::remove_file(report(&site, 1)).unwrap();
+    std::fs::create_dir(report(&site, 1)).unwrap();
+    let job = site.api(Method::POST, "/api/system/maintenance", json!({"task": "cleanup"})).await.id();
+    site.begin().await;
+    let job = site.wait(&format!("/api/jobs/{job}")).await;
+    assert_eq!(job["status"], "failed", "{job}");
+    assert!(left(&site, "diffs", 9).contains(&1), "its row stays");
+    assert_eq!(left(&site, "jobs", 1), [2, 4, 6], "and keeps nothing else from going");
+    std::fs::remove_dir(report(&site, 1)).unwrap();
+    let job = site.api(Method::POST, "/api/system/maintenance", json!({"task": "cleanup"})).await.id();
+    assert_eq!(site.wait(&format!("/api/jobs/{job}")).await["status"], "completed");
+    assert_eq!(left(&site, "diffs", 9), [2, 4, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +192,7 @@ async fn nothing_is_old_when_the_settings_keep_it_for_ever() {
     let job = site.wait(&format!("/api/jobs/{job}")).await;
     assert_eq!((&job["status"], &job["report"]["removed"]), (&json!("completed"), &Value::Null), "{job}");
     assert_eq!((left(&site, "jobs", 1).len(), left(&site, "audit_events", 8).len()), (5, 2));
+    assert_eq!((left(&site, "restores", 10).len(), left(&site, "diffs", 9).len()), (5, 5));
 }
 
 #[tokio::test]
