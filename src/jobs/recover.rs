@@ -75,8 +75,8 @@ pub(super) async fn follow_up(pool: &Pool, organization: OrganizationId, job: &J
     tracing::warn!(job_id = %job.id, problem, "what follows from the job's end could not be seen to yet; it is tried again");
 }
 
-/// Keeps a copy of the catalogue for each day, removes old uploads, and queues the day's maintenance and retention: looks
-/// every hour. What fails is tried an hour later.
+/// Keeps a copy of the catalogue for each day, removes old uploads, tells stores of pins that they do not know yet, and queues
+/// the day's maintenance and retention: looks every hour. What fails is tried an hour later.
 pub(super) async fn upkeep(pool: Arc<Pool>) {
     turns::every(&pool, UPKEEP, UPKEEP_PERIOD, || upkeep_once(&pool)).await;
 }
@@ -89,6 +89,9 @@ async fn upkeep_once(pool: &Pool) {
     }
     if let Err(error) = queue::expire_uploads(&pool.ctx).await {
         tracing::warn!(%error, "old uploads could not be removed");
+    }
+    if let Err(error) = queue::write_noted_pins(&pool.ctx).await {
+        tracing::warn!(%error, "pins could not be written to their manifests");
     }
     if let Err(error) = maintenance::daily(&pool.ctx).await {
         tracing::warn!(%error, "the day's maintenance could not be queued");

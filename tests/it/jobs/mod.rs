@@ -37,6 +37,7 @@ use tokio::sync::broadcast;
 mod dead;
 mod healing;
 mod limits;
+mod pause;
 mod pool;
 mod queue;
 
