@@ -36,6 +36,22 @@ pub fn check_addresses(what: &str, host: &str, mut addresses: impl Iterator<Item
     addresses.find(|address| is_forbidden(*address)).map_or(Ok(()), |address| Err(refused(what, host, Some(address))))
 }
 
+/// Refuses a host that says by itself, without a look at a name server, that it leads to such a place: by its name, or as an
+/// address in any spelling that connections take (`2852039166` is 169.254.169.254).
+pub fn check_host(what: &str, host: &str) -> Result<()> {
+    let bare = host.trim().trim_matches(['[', ']']);
+    let address = bare.split('%').next().unwrap_or_default();
+    let address = match address.parse::<IpAddr>() {
+        Ok(address) => Some(address),
+        Err(_) => match Host::parse(address) {
+            Ok(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            _ => None,
+        },
+    };
+    check_name(what, bare)?;
+    check_addresses(what, bare, address.into_iter())
+}
+
 /// Refuses an address that says by itself, without a look at a name server, that it leads to such a place.
 pub fn check_url(what: &str, url: &Url) -> Result<()> {
     match url.host() {
@@ -93,6 +109,26 @@ mod tests {
         }
         for url in ["http://127.0.0.1:3999/hook", "https://hooks.example.org/x", "http://[::1]/"] {
             check_url("the host", &Url::parse(url).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_host_is_refused_by_its_looks_in_every_spelling() {
+        for host in [
+            "169.254.169.254",
+            "2852039166",
+            "0xa9.0xfe.0xa9.0xfe",
+            "[fe80::1]",
+            "fe80::1%eth0",
+            "::ffff:169.254.169.254",
+            "fd00:ec2::254",
+            "Metadata.Google.Internal.",
+            " 169.254.1.1 ",
+        ] {
+            check_host("the mail server", host).expect_err(host);
+        }
+        for host in ["mail.example.org", "127.0.0.1", "::1", "[::1]", "10.1.2.3", "mail", "xn--bcher-kva.example", ""] {
+            check_host("the mail server", host).unwrap();
         }
     }
 

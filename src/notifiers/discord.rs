@@ -51,6 +51,8 @@ fn message(notice: &Notice) -> Value {
     let fields: Vec<_> = notice
         .facts
         .iter()
+        // A field without text would have the whole message refused.
+        .filter(|(name, value)| !line(name).is_empty() && !line(value).is_empty())
         .take(10)
         .map(|(name, value)| json!({"name": escape(&line(name), 60), "value": escape(&line(value), 120), "inline": true}))
         .collect();
@@ -75,7 +77,7 @@ fn escape(text: &str, limit: usize) -> String {
     let mut length = 0;
     for c in text.chars() {
         let mark = c.is_ascii_punctuation() && !matches!(c, '.' | ',' | '\'' | '"' | '/' | ';' | '=' | '?' | '%' | '&' | '$' | '{' | '}');
-        length += if mark { 2 } else { 1 };
+        length += if mark { 2 } else { c.len_utf16() };
         if length > limit {
             escaped.push('…');
             break;

@@ -9,7 +9,7 @@ use super::{
     Notifier, NotifierInfo, NotifierKind,
     http::Outbound,
     service,
-    text::{cut, is_good, line, plain},
+    text::{cut, is_good, line, plain_within},
 };
 use crate::{
     domain::{
@@ -79,5 +79,5 @@ fn message(notice: &Notice) -> Value {
     if let Some(link) = &notice.link {
         extras["client::notification"] = json!({"click": {"url": link}});
     }
-    json!({"title": cut(&line(&notice.title), 250), "message": cut(&plain(notice), 8000), "priority": priority, "extras": extras})
+    json!({"title": cut(&line(&notice.title), 250), "message": plain_within(notice, 8000), "priority": priority, "extras": extras})
 }

@@ -9,12 +9,12 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::future::BoxFuture;
 use reqwest::{
-    Certificate, Client, Method,
+    Certificate, Client, Method, Response,
     header::{HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use tokio::{net::lookup_host, time::timeout};
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use crate::{
     domain::{forbidden, secret::Secret},
@@ -26,7 +26,11 @@ pub const ANSWER_LIMIT: usize = 64 << 10;
 /// So much of an answer is shown in an error, characters.
 const SHOWN: usize = 300;
 
-type Lookup = fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+/// After the head of an answer its body has this long to come: what it says is for messages only.
+const BODY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How a name is looked up.
+pub(super) type Lookup = fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
 /// Sends requests to addresses that people entered.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub struct Answer {
     pub status: u16,
     /// Up to [`ANSWER_LIMIT`] bytes of it; what is not UTF-8 is replaced.
     pub body: String,
+    /// False when the body broke off, or did not come to its end in time.
+    pub whole: bool,
     /// The host that answered, for messages.
     pub place: String,
 }
@@ -55,7 +61,7 @@ impl Outbound {
         Self { what: what.into(), limit: Duration::from_secs(20), authority: None, hidden: Vec::new(), lookup: system_lookup }
     }
 
-    /// How long a request may take from the look-up of the name to the end of the answer.
+    /// How long a request may take from the look-up of the name to the head of the answer.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -71,6 +77,18 @@ impl Outbound {
     pub fn hiding(mut self, secrets: impl IntoIterator<Item = Secret>) -> Self {
         self.hidden.extend(secrets);
         self
+    }
+
+    /// [`Self::hiding`] what of an address is secret when the address itself is: its path as a whole and in parts, and its query.
+    pub fn hiding_address(self, address: &Secret) -> Self {
+        let Ok(url) = Url::parse(address.expose().trim()) else { return self };
+        let beyond_host = url.as_str().get(url[..Position::BeforePath].len()..).unwrap_or_default().to_owned();
+        let parts = url.path_segments().into_iter().flatten().map(str::to_owned);
+        let values = url.query_pairs().map(|(_, value)| value.into_owned());
+        let account = [url.username().to_owned(), url.password().unwrap_or_default().to_owned()];
+        let mut hidden: Vec<String> = parts.chain(values).chain(account).filter(|part| is_telling(part)).collect();
+        hidden.extend([address.expose().to_owned(), beyond_host, url.path().to_owned()].into_iter().filter(|part| part.len() > 1));
+        self.hiding(hidden.into_iter().map(Secret::new))
     }
 
     /// Posts a body. Any HTTP answer is `Ok`, see [`Self::accepted`]; errors when there was none, when the address is
@@ -108,7 +126,10 @@ impl Outbound {
     /// The beginning of an answer for people: one line without secrets.
     fn shown(&self, body: &str) -> String {
         let mut text = body.to_owned();
-        for secret in self.hidden.iter().map(Secret::expose).filter(|secret| secret.len() > 3) {
+        let mut hidden: Vec<_> = self.hidden.iter().map(Secret::expose).filter(|secret| secret.len() > 3).collect();
+        // The longest first: what is a part of another secret would leave the rest of it.
+        hidden.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for secret in hidden {
             text = text.replace(secret, "[redacted]");
         }
         let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
@@ -123,35 +144,39 @@ impl Outbound {
         let url = self.parse(url)?;
         let place = place(&url);
         let headers = self.headers(headers)?;
-        match timeout(self.limit, self.exchange(method, url, &place, headers, body)).await {
-            Ok(answer) => answer,
+        let asked = timeout(self.limit, async {
+            let request = self.client(&url).await?.request(method, url);
+            request.headers(headers).body(body).send().await.map_err(|cause| self.failed(&place, cause))
+        });
+        match asked.await {
+            Ok(answer) => Ok(self.read(answer?, place).await),
             Err(_) => Err(Error::new(Kind::Internal, format!("{} at {place} did not answer within {:?}", self.what, self.limit))
                 .hint("check that the service runs and can be reached from here")
                 .retryable()),
         }
     }
 
-    async fn exchange(&self, method: Method, url: Url, place: &str, headers: HeaderMap, body: Vec<u8>) -> Result<Answer> {
-        let client = self.client(&url).await?;
-        let mut answer = client.request(method, url).headers(headers).body(body).send().await.map_err(|cause| self.failed(place, cause))?;
+    /// The beginning of an answer's body. The service has decided with the status: a body that breaks off, or comes byte by
+    /// byte for ever, does not undo it.
+    async fn read(&self, mut answer: Response, place: String) -> Answer {
         let mut bytes = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(|cause| self.failed(place, cause))? {
-            bytes.extend_from_slice(&part[..part.len().min(ANSWER_LIMIT - bytes.len())]);
-            if bytes.len() == ANSWER_LIMIT {
-                break;
+        let reading = async {
+            while let Some(part) = answer.chunk().await? {
+                bytes.extend_from_slice(&part[..part.len().min(ANSWER_LIMIT - bytes.len())]);
+                if bytes.len() == ANSWER_LIMIT {
+                    break;
+                }
             }
-        }
-        Ok(Answer { status: answer.status().as_u16(), body: String::from_utf8_lossy(&bytes).into_owned(), place: place.to_owned() })
+            Ok::<_, reqwest::Error>(())
+        };
+        let whole = matches!(timeout(self.limit.min(BODY_LIMIT), reading).await, Ok(Ok(())));
+        Answer { status: answer.status().as_u16(), body: String::from_utf8_lossy(&bytes).into_owned(), whole, place }
     }
 
     /// A client that connects to the addresses that were checked and to no others.
     async fn client(&self, url: &Url) -> Result<Client> {
-        let mut builder = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .timeout(self.limit)
-            .user_agent(concat!("dbsnap/", env!("CARGO_PKG_VERSION")));
+        let mut builder =
+            Client::builder().redirect(Policy::none()).no_proxy().referer(false).user_agent(concat!("dbsnap/", env!("CARGO_PKG_VERSION")));
         if let Some(host) = url.host_str() {
             builder = builder.resolve_to_addrs(host, &self.resolve(url).await?);
         }
@@ -227,7 +252,12 @@ pub(super) fn place(url: &Url) -> String {
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-fn system_lookup(host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+/// True of a part of an address that may be a secret: `services` and `api` are none.
+fn is_telling(part: &str) -> bool {
+    part.len() > 8 || (part.len() > 3 && part.chars().any(|c| c.is_ascii_digit() || c.is_ascii_uppercase()))
+}
+
+pub(super) fn system_lookup(host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
     Box::pin(async move { Ok(lookup_host((host.as_str(), port)).await?.collect()) })
 }
 

@@ -115,6 +115,85 @@ async fn a_server_that_never_answers_is_given_up() {
     assert!(error.retryable && error.to_string().contains("did not answer"), "{error}");
 }
 
+/// Answers with `head`, then with one byte after the other for ever.
+async fn dripping(head: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 16 << 10];
+                let _ = stream.read(&mut request).await;
+                let mut sent = stream.write_all(head).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    sent = stream.write_all(b"a").await;
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_byte_by_byte_for_ever_is_given_up_and_counts_by_its_status() {
+    let client = client().within(Duration::from_millis(500));
+    let ask = async |port: u16| client.post(&format!("http://127.0.0.1:{port}/"), &[], "x").await;
+    let head = ask(dripping(b"HTTP/1.1 200 OK\r\nx-slow: ").await).await.unwrap_err();
+    assert!(head.retryable && head.to_string().contains("did not answer within 500ms"), "{head}");
+    let body = ask(dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await).await.unwrap();
+    assert!(body.status == 200 && !body.whole && body.body.starts_with('a'), "it has taken the message: {body:?}");
+    let refused = ask(dripping(b"HTTP/1.1 500 No\r\ncontent-length: 100000\r\n\r\n").await).await.unwrap();
+    assert!(client.accepted(&refused).unwrap_err().retryable);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_an_error_in_its_head_and_none_in_its_body() {
+    let get = async |answer: &[u8]| {
+        let (port, _) = served(Some(answer.to_vec())).await;
+        client().get(&format!("http://127.0.0.1:{port}/"), &[]).await
+    };
+    for cut in [&b""[..], b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-le", b"220 mail.example.org ESMTP\r\n"] {
+        let error = get(cut).await.unwrap_err();
+        assert!(error.retryable && error.to_string().contains("the webhook at http://127.0.0.1:"), "{error}");
+    }
+    let answer = get(b"HTTP/1.1 204 OK\r\ncontent-length: 100\r\n\r\nhalf").await.unwrap();
+    assert!(client().accepted(&answer).is_ok());
+    let answer = get(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await.unwrap();
+    assert_eq!((answer.whole, answer.body.as_str()), (false, "half"));
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let mut answer = b"HTTP/1.1 200 OK\r\nx-long: ".to_vec();
+    answer.resize(8 << 20, b'a');
+    let (port, _) = served(Some(answer)).await;
+    let error = client().get(&format!("http://127.0.0.1:{port}/"), &[]).await.unwrap_err();
+    assert!(error.retryable, "{error}");
+}
+
+#[tokio::test]
+async fn of_an_address_that_is_a_secret_no_part_beyond_the_host_is_shown() {
+    let secret = "https://user:pa55w@hooks.example/services/T00AB/B0/xoxbsecretpart?sig=aBc-9xyz&api=1";
+    let client = client().hiding_address(&Secret::new(secret));
+    for echo in [
+        secret,
+        "Cannot POST /services/T00AB/B0/xoxbsecretpart",
+        "no hook xoxbsecretpart of T00AB",
+        r"\/services\/T00AB\/B0\/xoxbsecretpart",
+        "sig aBc-9xyz by user pa55w",
+    ] {
+        let answer = Answer { status: 404, body: echo.into(), whole: true, place: "https://hooks.example".into() };
+        let said = client.accepted(&answer).unwrap_err().to_string();
+        assert!(said.contains("[redacted]"), "{said}");
+        for part in ["xoxbsecretpart", "T00AB", "aBc-9xyz", "pa55w"] {
+            assert!(!said.contains(part), "{part} of {echo}: {said}");
+        }
+    }
+    let answer = Answer { status: 404, body: "there is no such team in services".into(), whole: true, place: String::new() };
+    assert!(client.accepted(&answer).unwrap_err().to_string().contains("there is no such team in services"));
+}
+
 #[tokio::test]
 async fn errors_hold_no_part_of_the_address_beyond_the_host_and_no_secret_that_is_echoed() {
     let echo = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\nBearer t0ken-1234\r\nis not\x1b[31m allowed";

@@ -20,6 +20,7 @@ mod ntfy;
 mod pagerduty;
 mod service;
 mod slack;
+mod smtp;
 mod teams;
 mod telegram;
 mod text;

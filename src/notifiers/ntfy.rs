@@ -10,7 +10,7 @@ use super::{
     Notifier, NotifierInfo, NotifierKind,
     http::Outbound,
     service,
-    text::{cut, is_good, line, plain},
+    text::{cut, is_good, line, plain_within},
 };
 use crate::{
     domain::{
@@ -57,19 +57,25 @@ impl NotifierKind for Ntfy {
         let (token, password) = (settings.text("token"), settings.text("password"));
         let authorization = match (token, settings.text("username")) {
             (Some(token), None) => Some(format!("Bearer {token}")),
-            (None, Some(user)) => Some(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.unwrap_or_default())))),
+            (None, Some(user)) => Some(format!("Basic {}", basic(user, password))),
             (None, None) => None,
             (Some(_), Some(_)) => return Err(service::wrong("username", "is not used with an access token: leave one of the two out")),
         };
         Ok(Arc::new(Topic {
             http: Outbound::new("ntfy")
                 .trusting(service::authority(settings)?)
-                .hiding([token, password].into_iter().flatten().map(Secret::new)),
+                .hiding([token, password].into_iter().flatten().map(Secret::new))
+                .hiding(settings.text("username").map(|user| Secret::new(basic(user, password)))),
             url: service::base(settings, "baseUrl")?,
             topic: topic.to_owned(),
             authorization: authorization.map(Secret::new),
         }))
     }
+}
+
+/// The account as HTTP's basic sign-in encodes it.
+fn basic(user: &str, password: Option<&str>) -> String {
+    STANDARD.encode(format!("{user}:{}", password.unwrap_or_default()))
 }
 
 struct Topic {
@@ -96,10 +102,7 @@ fn message(topic: &str, notice: &Notice) -> Value {
         Severity::Error => (4, "x"),
         Severity::Critical => (5, "rotating_light"),
     };
-    let mut message = plain(&Notice { link: None, ..notice.clone() });
-    while message.len() > 4000 {
-        message = cut(&message, message.chars().count() * 3 / 4);
-    }
+    let message = plain_within(&Notice { link: None, ..notice.clone() }, 4000);
     let mut body =
         json!({"topic": topic, "title": cut(&line(&notice.title), 200), "message": message, "priority": priority, "tags": [tag]});
     if let Some(link) = &notice.link {

@@ -74,7 +74,7 @@ impl Channel {
     /// `service` names it for people. Errors unless the setting is an address.
     pub(super) fn open(settings: &Settings, service: &'static str, message: fn(&Notice) -> Value) -> Result<Arc<dyn Notifier>> {
         let url = address(settings, "url")?;
-        Ok(Arc::new(Self { http: Outbound::new(service).hiding([url.clone()]), url, message }))
+        Ok(Arc::new(Self { http: Outbound::new(service).hiding_address(&url), url, message }))
     }
 }
 

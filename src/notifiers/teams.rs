@@ -42,7 +42,8 @@ impl NotifierKind for Teams {
     }
 }
 
-/// Text runs, unlike text blocks, hold no Markdown: names are shown as they are.
+/// Text runs, unlike text blocks, hold no Markdown: names are shown as they are. A card has at most 28 KB; each character may
+/// take three bytes.
 fn message(notice: &Notice) -> Value {
     let block = |runs: Vec<Value>| json!({"type": "RichTextBlock", "inlines": runs});
     let run = |text: &str, limit: usize| json!({"type": "TextRun", "text": cut(text, limit)});
@@ -56,13 +57,13 @@ fn message(notice: &Notice) -> Value {
     let title = cut(&format!("{} {}", sign(notice), line(&notice.title)), 250);
     let mut body = vec![
         block(vec![json!({"type": "TextRun", "text": title, "weight": "bolder", "size": "large", "color": color})]),
-        block(vec![run(&clean(&notice.what), 4000)]),
+        block(vec![run(&clean(&notice.what), 3600)]),
     ];
     if !notice.next_step.is_empty() {
-        body.push(block(vec![bold("What to do: "), run(&clean(&notice.next_step), 2000)]));
+        body.push(block(vec![bold("What to do: "), run(&clean(&notice.next_step), 1600)]));
     }
-    for (name, value) in notice.facts.iter().take(12) {
-        body.push(block(vec![bold(&format!("{}: ", cut(&line(name), 60))), run(&line(value), 300)]));
+    for (name, value) in notice.facts.iter().take(10) {
+        body.push(block(vec![bold(&format!("{}: ", cut(&line(name), 60))), run(&line(value), 150)]));
     }
     let actions: Vec<_> =
         notice.link.iter().map(|link| json!({"type": "Action.OpenUrl", "title": "Open in DBSnap", "url": link})).collect();

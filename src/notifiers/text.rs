@@ -15,12 +15,21 @@ pub(super) fn line(text: &str) -> String {
     clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// At most `limit` characters, with an ellipsis where something was cut.
+/// At most `limit` characters, with an ellipsis where something was cut. Counted as the strictest services do: what lies
+/// beyond the first plane of Unicode, such as an emoji, is two.
 pub(super) fn cut(text: &str, limit: usize) -> String {
-    match text.chars().nth(limit) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(limit.saturating_sub(1)).chain(['…']).collect(),
+    if text.len() <= limit || text.encode_utf16().count() <= limit {
+        return text.to_owned();
     }
+    let mut left = limit.saturating_sub(1);
+    let kept = text.chars().take_while(|c| match left.checked_sub(c.len_utf16()) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    });
+    kept.chain(['…']).collect()
 }
 
 /// A notice whose texts are no longer than anybody reads, for forms without limits of their own.
@@ -86,6 +95,22 @@ pub(super) fn plain(notice: &Notice) -> String {
     parts.join("\n\n")
 }
 
+/// [`plain`] in at most so many bytes. Where that is too few, each part is cut: the next step is not lost behind a long cause.
+pub(super) fn plain_within(notice: &Notice, bytes: usize) -> String {
+    let mut text = plain(notice);
+    let mut room = bytes;
+    while text.len() > bytes && room > 0 {
+        text = plain(&Notice {
+            what: cut(&notice.what, room / 2),
+            next_step: cut(&notice.next_step, room / 4),
+            facts: notice.facts.iter().take(10).map(|(name, value)| (cut(name, 40), cut(value, room / 40))).collect(),
+            ..notice.clone()
+        });
+        room = room * 3 / 4;
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +125,6 @@ mod tests {
     fn what_is_too_long_is_cut_between_characters() {
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!((cut("🐘🐘", 4), cut("🐘🐘", 3), cut("a🐘🐘", 3)), ("🐘🐘".into(), "🐘…".into(), "a…".into()));
     }
 }

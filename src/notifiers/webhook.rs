@@ -52,7 +52,9 @@ impl NotifierKind for Webhook {
     fn open(&self, settings: &Settings) -> Result<Arc<dyn Notifier>> {
         let headers = headers(settings.text("headers").unwrap_or_default())?;
         let secret = settings.text("secret").map(Secret::new);
-        let hidden = headers.iter().map(|(_, value)| value.clone()).chain(secret.clone());
+        // Whole, and without the `Bearer` before it: a service may repeat only the token.
+        let words = headers.iter().filter_map(|(_, value)| value.expose().split_once(' ')).map(|(_, word)| Secret::new(word));
+        let hidden: Vec<_> = headers.iter().map(|(_, value)| value.clone()).chain(words).chain(secret.clone()).collect();
         Ok(Arc::new(Hook {
             http: Outbound::new("the webhook").trusting(service::authority(settings)?).hiding(hidden),
             url: service::address(settings, "url")?,

@@ -67,7 +67,7 @@ async fn tell(ctx: &Ctx, organization: OrganizationId, id: ScheduleId, outcome: 
     let Some(sealed) = db::schedules::heartbeat_url(&ctx.db, organization, id).await? else { return Ok(()) };
     let secret = ctx.keys.current().open_text(&schedules::heartbeat_purpose(id), &sealed)?;
     let url = address(secret.expose(), outcome)?;
-    let outbound = Outbound::new("the heartbeat address").within(LIMIT);
+    let outbound = Outbound::new("the heartbeat address").within(LIMIT).hiding_address(&secret);
     let mut waits = WAITS.iter();
     loop {
         let answer = match outcome {

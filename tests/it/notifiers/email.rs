@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dbsnap::domain::notice::Notice;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
@@ -139,6 +140,31 @@ async fn hostile_names_add_no_header_and_no_markup_to_an_email() {
     let html = got["html"].as_str().unwrap();
     assert!(!html.contains("<script") && !html.contains("<b>") && html.contains("&lt;script&gt;"), "markup");
     assert!(header(&got, "Subject").chars().count() <= 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_ten_kilobytes_in_any_script_arrive_as_one_short_subject_and_in_the_text() {
+    let mail = Mail::start("none", &[]);
+    for wide in ["🐘", "漢", "\u{202e}e\u{301}", "x\r\nBcc: victim@example.org\r\n\r\n"] {
+        let long = wide.repeat(10_000 / wide.len());
+        let notice = Notice {
+            title: format!("Backup of {long} failed"),
+            what: format!("Why {long}"),
+            subject: long.clone(),
+            group: long,
+            ..failure()
+        };
+        send("email", &mail.settings("none", json!({})), &notice).await.unwrap();
+        let got = mail.received();
+        assert_eq!((got["to"].clone(), header(&got, "Bcc")), (json!(["ops@example.org", "night@example.org"]), ""), "{wide:?}");
+        let subject = header(&got, "Subject");
+        assert!(
+            subject.starts_with("❌ Backup of ") && subject.encode_utf16().count() <= 200 && !subject.contains(['\r', '\n']),
+            "{subject:?}"
+        );
+        let text = got["text"].as_str().unwrap();
+        assert!(text.contains("Why") && text.contains("What to do:") && !text.contains('\u{202e}'), "{wide:?}");
+    }
 }
 
 /// A server that stalls after the greeting (or before it) holds a delivery up for half a minute and no longer.

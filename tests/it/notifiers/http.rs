@@ -13,6 +13,10 @@ use super::{
     settings::leading_to,
     sink::{Judge, Received, Sink},
 };
+use crate::support::{
+    tls::{AUTHORITY, Authority},
+    tls_front,
+};
 
 type Verdict = Result<(u16, &'static str), String>;
 
@@ -231,6 +235,74 @@ async fn hostile_names_are_shown_as_text_and_cut_in_every_form() {
     }
 }
 
+/// Characters that take the most room somewhere: two units in UTF-16, three bytes for one, an escape in JSON or HTML.
+#[tokio::test]
+async fn texts_of_the_widest_characters_keep_within_every_limit_and_still_say_it_all() {
+    for wide in ["🐘", "漢", "\"", "\\", "&", "<", "*", "\n", "é", "👩‍👩‍👧‍👦"] {
+        let long = wide.repeat(10_000);
+        let notice = Notice {
+            subject: format!("shop {long}"),
+            title: format!("Backup of {long} failed"),
+            what: format!("Why: {long}"),
+            next_step: format!("Do this: {long}"),
+            facts: (0..15).map(|number| (format!("Fact {number} {}", wide.repeat(400)), format!("Value {}", wide.repeat(800)))).collect(),
+            group: format!("backup:{long}"),
+            ..failure()
+        };
+        for kind in kinds() {
+            let sink = Sink::start(judge(kind)).await;
+            send(kind, &leading_to(kind, &sink.base()), &notice).await.unwrap_or_else(|error| panic!("{kind} {wide:?}: {error}"));
+            let body = sink.taken()[0].body.replace('\\', "");
+            for part in ["Backup of", "Why:", "Do this:", "Fact 0"] {
+                assert!(body.contains(part), "{kind} {wide:?} lacks {part}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_to_be_trusted_is_not_and_the_error_says_so() {
+    let sink = Sink::start(judge("webhook")).await;
+    let other = Authority::new("somebody else's");
+    for (identity, trusted) in [
+        (AUTHORITY.server(&["127.0.0.1"]), true),
+        (AUTHORITY.server(&["other.example.org"]), false),
+        (AUTHORITY.expired(&["127.0.0.1"]), false),
+        (other.server(&["127.0.0.1"]), false),
+    ] {
+        let port = tls_front::start(sink.address.port(), &identity, None);
+        let mut settings = leading_to("webhook", &format!("https://127.0.0.1:{port}"));
+        settings["caCertificate"] = AUTHORITY.certificate.clone().into();
+        match send("webhook", &settings, &failure()).await {
+            Ok(()) => assert!(trusted, "it was trusted"),
+            Err(error) => {
+                assert!(!trusted && error.retryable && error.to_string().to_lowercase().contains("certificate"), "{error}");
+                assert!(!error.to_string().contains("Bearer"), "{error}");
+            }
+        }
+        assert_eq!(sink.taken().len(), usize::from(trusted), "nothing is sent to whom it is not meant for");
+        settings.as_object_mut().unwrap().remove("caCertificate");
+        send("webhook", &settings, &failure()).await.expect_err("no authority of the system has signed it");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_repeats_the_request_in_its_refusal_gives_no_secret_away() {
+    for kind in kinds() {
+        let sink = Sink::start(|received| {
+            let headers: String = received.headers.iter().map(|(name, value)| format!("{name}={}; ", value.to_str().unwrap())).collect();
+            (400, format!("cannot {} {}\n{headers}", received.method, received.path))
+        })
+        .await;
+        let error = send(kind, &leading_to(kind, &sink.base()), &failure()).await.expect_err(kind);
+        let said = format!("{error} {error:?}");
+        assert!(said.contains("cannot POST"), "{kind}: {said}");
+        for secret in ["a1b2c3", "B000", "T000", "sig=abc", "123:ABC", "tk_abc", "A-token", "0123456789abcdef", "s3cret", "Bearer abc"] {
+            assert!(!said.contains(secret), "{kind} tells {secret}: {said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_says_what_the_service_said_and_whether_trying_again_helps() {
     for kind in kinds() {
@@ -254,9 +326,13 @@ async fn a_redirect_is_not_followed_by_any_notifier() {
     let inside = Sink::start(|_| (200, r#"{"ok":true}"#.into())).await;
     for kind in kinds() {
         let sink = Sink::start(judge(kind)).await;
-        sink.answer(307, &inside.base());
-        let error = send(kind, &leading_to(kind, &sink.base()), &failure()).await.expect_err(kind);
-        assert!(error.to_string().contains("redirect") && !error.retryable, "{kind}: {error}");
+        for place in
+            [inside.base().as_str(), "http://169.254.169.254/latest/meta-data/", "//metadata.google.internal/", "file:///etc/passwd"]
+        {
+            sink.answer(307, place);
+            let error = send(kind, &leading_to(kind, &sink.base()), &failure()).await.expect_err(kind);
+            assert!(error.to_string().contains("redirect") && !error.retryable, "{kind}: {error}");
+        }
     }
     assert!(inside.taken().is_empty(), "a redirect was followed");
 }
