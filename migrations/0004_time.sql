@@ -26,6 +26,8 @@ CREATE TABLE schedules (
     heartbeat_url TEXT,
     -- The slot that is due next; NULL when disabled, chained or never due.
     next_run_at BIGINT,
+    -- When it was made, switched on or off last, or given other times: an overdue backup is counted from here.
+    expected_since BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     UNIQUE (organization_id, name)

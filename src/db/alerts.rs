@@ -70,18 +70,6 @@ pub async fn delete(db: &Db, organization: OrganizationId, key: &str) -> Result<
     .await
 }
 
-/// The enabled schedules that a clock starts: database, cron expression, time zone, since when.
-pub async fn clockwork(db: &Db, organization: OrganizationId) -> Result<Vec<(DatabaseId, String, String, Moment)>> {
-    db.read("reading what is scheduled", move |db| {
-        let sql =
-            "SELECT database_id, cron, time_zone, created_at FROM schedules WHERE organization_id = ?1 AND enabled AND cron IS NOT NULL";
-        query::all(db, sql, &[text(organization)], |row| {
-            Ok((row::parsed(row, "database_id")?, row::plain(row, "cron")?, row::plain(row, "time_zone")?, row::moment(row, "created_at")?))
-        })
-    })
-    .await
-}
-
 /// Plain sizes and row counts of the newest good backups of a database before one: (bytes, rows), at most `limit`.
 pub async fn measures(db: &Db, database: DatabaseId, schedule: Option<String>, before: Moment, limit: u32) -> Result<Vec<(u64, u64)>> {
     let values = [text(database), schedule.into(), before.0.into(), i64::from(limit).into()];

@@ -84,7 +84,9 @@ pub async fn set_enabled(
 fn update_row(db: &Transaction<'_>, organization: OrganizationId, schedule: &Schedule, heartbeat: &Heartbeat) -> Outcome<()> {
     let changed = db.execute(
         "UPDATE schedules SET database_id = ?3, name = ?4, enabled = ?5, cron = ?6, after_schedule_id = ?7, time_zone = ?8,
-             retention_policy_id = ?9, details = ?10, next_run_at = ?11, updated_at = ?12
+             retention_policy_id = ?9, details = ?10, next_run_at = ?11, updated_at = ?12,
+             expected_since = CASE WHEN enabled = ?5 AND COALESCE(cron, '') = COALESCE(?6, '') AND time_zone = ?8 AND database_id = ?3
+                 AND COALESCE(after_schedule_id, '') = COALESCE(?7, '') THEN expected_since ELSE ?12 END
          WHERE organization_id = ?1 AND id = ?2",
         params![
             organization.to_string(),
@@ -165,6 +167,16 @@ pub async fn all_enabled(db: &Db) -> Result<Vec<(OrganizationId, Schedule)>> {
     db.read("listing the enabled schedules", move |db| {
         let sql = format!("SELECT organization_id, {COLUMNS} FROM schedules WHERE enabled ORDER BY next_run_at, id");
         query::all(db, &sql, &[], |row| Ok((row::parsed(row, "organization_id")?, read(row)?)))
+    })
+    .await
+}
+
+/// All of them, each with the moment since when it is started as it is now: when it was made, switched on or off last, or
+/// given other times.
+pub async fn all_with_their_beginning(db: &Db, organization: OrganizationId) -> Result<Vec<(Schedule, Moment)>> {
+    db.read("listing the schedules", move |db| {
+        let sql = format!("SELECT {COLUMNS}, COALESCE(expected_since, created_at) AS since FROM schedules WHERE organization_id = ?1");
+        query::all(db, &sql, &[text(organization)], |row| Ok((read(row)?, row::moment(row, "since")?)))
     })
     .await
 }

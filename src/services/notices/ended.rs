@@ -11,9 +11,9 @@ use crate::{
     domain::{
         amount,
         backup::{Backup, BackupStatus, VerifyState},
-        ids::OrganizationId,
+        ids::{BackupId, OrganizationId},
         job::{Job, JobKind, JobStatus},
-        notice::{Notice, NoticeEvent, Severity},
+        notice::{Alert, Notice, NoticeEvent, Severity},
         restore::Restore,
         time::Moment,
     },
@@ -63,10 +63,7 @@ async fn failed(ctx: &Ctx, organization: OrganizationId, job: &Job, backup: &Bac
     if let Some(database) = backup.database_id {
         fact_last_good(ctx, organization, database, &mut notice).await?;
     }
-    let times = alerts::failed(ctx, organization, notice.clone()).await?;
-    if times > 1 {
-        notice.facts.push(("Failures in a row".into(), times.to_string()));
-    }
+    failures(alerts::failed(ctx, organization, notice.clone()).await?, &mut notice);
     raise(ctx, organization, notice, &key("backup", job)).await.map(drop)
 }
 
@@ -87,7 +84,7 @@ async fn succeeded(ctx: &Ctx, organization: OrganizationId, job: &Job, backup: &
         let mut keys = vec![group_of(backup)];
         keys.extend(backup.database_id.map(|id| group(id, None)).filter(|by_hand| *by_hand != keys[0]));
         for key in keys {
-            let end = |alert: &crate::domain::notice::Alert| {
+            let end = |alert: &Alert| {
                 let title = format!("Backup of {name} works again");
                 let mut notice = words::notice(ctx, NoticeEvent::BackupRecovered, Severity::Info, name, title);
                 let failures = if alert.times == 1 { "1 failure".to_owned() } else { format!("{} failures", alert.times) };
@@ -121,16 +118,22 @@ async fn restore(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<(
     (notice.what, notice.next_step) = restore_words(job, &restore);
     notice.link = words::link(ctx, &format!("/restores/{}", restore.id));
     notice.database_id = restore.database_id;
-    notice.group = format!("restore:{}", restore.id);
+    notice.at = end_of(ctx, job);
+    // A restore is not repeated by itself: the next one into the same place shows that the trouble is over.
+    notice.group = format!("restore:{}:{target}", if restore.is_dry_run() { "trial" } else { "real" });
     notice.facts.push(("From".into(), restore.source_label.clone()));
+    if job.status == JobStatus::Completed {
+        let end = |alert: &Alert| alerts::resolved(ctx, alert, format!("{dry} into {target} works again"), after_failures(alert));
+        alerts::right(ctx, organization, &notice.group, end).await?;
+    } else {
+        failures(alerts::failed(ctx, organization, notice.clone()).await?, &mut notice);
+    }
     raise(ctx, organization, notice, &key("restore", job)).await.map(drop)
 }
 
 fn restore_words(job: &Job, restore: &Restore) -> (String, String) {
-    let tables = restore.tables.len();
-    let rows = restore.tables.iter().map(|table| table.rows).sum();
     if job.status == JobStatus::Completed {
-        let mut what = format!("{} rows in {tables} tables are in the target.", amount::count(rows));
+        let mut what = restored(restore);
         if !restore.warnings.is_empty() {
             what = format!("{what} There were warnings:\n{}", restore.warnings.join("\n"));
         }
@@ -138,21 +141,43 @@ fn restore_words(job: &Job, restore: &Restore) -> (String, String) {
     }
     let (cause, step) = cause_and_step(restore.error.as_deref().or(job.error.as_deref()).unwrap_or("it ended without telling why"));
     let back = match restore.safety_backup_id {
+        _ if restore.is_dry_run() || restore.started_at.is_none() => "Nothing was written. Start it again when the cause is mended.",
         Some(_) => "The target may be half restored: the backup that was taken just before brings back how it was.",
-        None => "The target may be half restored: look at it before anything uses it.",
+        None => "The target may be half restored: look at it before anything uses it, then start a new restore.",
     };
     (cause, format!("{} {back}", step.unwrap_or_default()).trim().to_owned())
+}
+
+/// What a restore that ended well has done.
+fn restored(restore: &Restore) -> String {
+    let dry = restore.is_dry_run();
+    if let Some(applied) = &restore.applied {
+        let [inserted, updated, deleted, skipped] =
+            [applied.inserted, applied.updated, applied.deleted, applied.skipped].map(amount::count);
+        let would = if dry { "would be" } else { "were" };
+        return format!("{inserted} rows {would} inserted, {updated} changed, {deleted} deleted and {skipped} left as they are.");
+    }
+    let (tables, rows) = (restore.tables.len(), amount::count(restore.tables.iter().map(|table| table.rows).sum()));
+    match dry {
+        true => format!("It would go through, with {rows} rows in {tables} tables. Nothing was written."),
+        false => format!("{rows} rows in {tables} tables are in the target."),
+    }
 }
 
 async fn verify(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<()> {
     let Some(id) = job.backup_id else { return Ok(()) };
     let Some(backup) = found(db::backups::get(&ctx.db, organization, id).await)? else { return Ok(()) };
     let corrupt = backup.verify_state == VerifyState::Corrupt;
-    if job.status == JobStatus::Completed && !corrupt {
-        return Ok(());
-    }
     let name = &backup.database_name;
     let of = words::time(ctx, backup.created_at);
+    let group = verify_key(id);
+    if job.status == JobStatus::Completed && !corrupt {
+        let end = |alert: &Alert| {
+            let what = format!("The backup of {of} was read whole, and is what was written. {}", after_failures(alert));
+            alerts::resolved(ctx, alert, format!("A backup of {name} is intact"), what)
+        };
+        return alerts::right(ctx, organization, &group, end).await;
+    }
     let (cause, step) = cause_and_step(job.error.as_deref().unwrap_or("the stored files are not what the manifest promises"));
     let (severity, title, what) = match corrupt {
         true => (
@@ -174,10 +199,12 @@ async fn verify(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<()
     };
     notice.link = words::link(ctx, &format!("/backups/{}", backup.id));
     notice.database_id = backup.database_id;
-    notice.group = format!("verify:{}", backup.id);
+    notice.at = end_of(ctx, job);
+    notice.group = group;
     if let Some(database) = backup.database_id {
         fact_last_good(ctx, organization, database, &mut notice).await?;
     }
+    failures(alerts::failed(ctx, organization, notice.clone()).await?, &mut notice);
     raise(ctx, organization, notice, &key("verify", job)).await.map(drop)
 }
 
@@ -195,9 +222,7 @@ async fn upkeep(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<()
     };
     let group = format!("job:{}:{}", job.kind, job.database_id.map_or("all".to_owned(), |id| id.to_string()));
     if job.status == JobStatus::Completed {
-        let end = |alert: &crate::domain::notice::Alert| {
-            alerts::resolved(ctx, alert, format!("{thing} works again"), "It went through after having failed.".into())
-        };
+        let end = |alert: &Alert| alerts::resolved(ctx, alert, format!("{thing} works again"), after_failures(alert));
         return alerts::right(ctx, organization, &group, end).await;
     }
     let subject = name.unwrap_or_else(|| "DBSnap".into());
@@ -210,8 +235,26 @@ async fn upkeep(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<()
     notice.at = end_of(ctx, job);
     notice.group = group;
     notice.facts.push(("Attempts".into(), format!("{} of {}", job.attempt, job.max_attempts)));
-    alerts::failed(ctx, organization, notice.clone()).await?;
+    failures(alerts::failed(ctx, organization, notice.clone()).await?, &mut notice);
     raise(ctx, organization, notice, &key("job", job)).await.map(drop)
+}
+
+/// The key of what is wrong with a backup that a verification found damaged, or could not read.
+pub(super) fn verify_key(id: BackupId) -> String {
+    format!("verify:{id}")
+}
+
+/// How many failures there were before the end of a trouble, and the last of them.
+fn after_failures(alert: &Alert) -> String {
+    let failures = if alert.times == 1 { "1 failure".to_owned() } else { format!("{} failures", alert.times) };
+    format!("Before that there had been {failures}. The last was: {}", alert.notice.what)
+}
+
+/// Tells how many failures in a row there were, when this is not the first.
+fn failures(times: u64, notice: &mut Notice) {
+    if times > 1 {
+        notice.facts.push(("Failures in a row".into(), times.to_string()));
+    }
 }
 
 fn group_of(backup: &Backup) -> String {

@@ -20,6 +20,7 @@ use crate::{
 mod alerts;
 pub mod deliver;
 mod ended;
+mod expected;
 pub mod notifiers;
 mod unusual;
 pub mod watch;

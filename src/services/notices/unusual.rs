@@ -47,7 +47,8 @@ pub(super) async fn look(ctx: &Ctx, organization: OrganizationId, backup: &Backu
         .into();
         notice.link = words::link(ctx, &format!("/backups/{}", backup.id));
         notice.database_id = Some(database);
-        notice.group = format!("{event}:{}", group(database, schedule.clone()));
+        // A drop after a jump is other news, and graver: it is not held back as a repeat.
+        notice.group = format!("{event}:{direction}:{}", group(database, schedule.clone()));
         notice.facts.extend([("Now".into(), show(now)), ("Usual".into(), show(usual))]);
         raise(ctx, organization, notice, &format!("{event}:{}", backup.id)).await?;
     }

@@ -1,22 +1,20 @@
 //! Looks for what nothing reports by itself: no good backup for too long, a disk that fills up, a store that is away.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{HOUR, alerts, setting, words};
+use super::{HOUR, alerts, ended::verify_key, expected::Clockwork, found, setting, words};
 use crate::{
     db,
     domain::{
         amount,
-        cron::Cron,
         database::{Database, Settings},
         filter::DatabaseFilter,
         ids::{DatabaseId, OrganizationId},
         notice::{Alert, NoticeEvent, Severity},
         page::PageRequest,
         store::{StoreConfig, StoreHealth},
-        time::Moment,
     },
     error::{Error, Result},
     services::{Ctx, stores, system},
@@ -25,25 +23,21 @@ use crate::{
 /// A store has this long to tell how it is.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What of a database is scheduled: cron expression, zone, since when.
-type Clockwork = HashMap<DatabaseId, Vec<(String, String, Moment)>>;
+/// A restore that failed, and that nobody repeated for so long, is history, milliseconds.
+const OLD_NEWS: i64 = 7 * 24 * HOUR;
 
 /// Looks at everything once. What cannot be looked at is logged and does not keep the rest.
 pub async fn watch(ctx: &Arc<Ctx>) -> Result<()> {
     let organization = OrganizationId::DEFAULT;
     let settings = system::settings(ctx).await?;
-    let mut clockwork = Clockwork::new();
-    for (database, cron, zone, since) in db::alerts::clockwork(&ctx.db, organization).await? {
-        clockwork.entry(database).or_default().push((cron, zone, since));
-    }
+    let clockwork = Clockwork::read(ctx, organization).await?;
     let mut request = PageRequest { page: 1, limit: 200 };
     let mut known = Vec::new();
     loop {
         let page = db::databases::list(&ctx.db, organization, &DatabaseFilter::default(), request).await?;
         for database in &page.items {
             known.push(dead_man_key(database.id));
-            let schedules = clockwork.get(&database.id).map_or(&[][..], Vec::as_slice);
-            if let Err(error) = dead_man(ctx, organization, database, schedules, &settings).await {
+            if let Err(error) = dead_man(ctx, organization, database, &clockwork, &settings).await {
                 tracing::warn!(database_id = %database.id, %error, "the age of the last good backup could not be checked");
             }
         }
@@ -58,34 +52,36 @@ pub async fn watch(ctx: &Arc<Ctx>) -> Result<()> {
             tracing::warn!(store_id = %config.id, %error, "the state of the store could not be recorded");
         }
     }
-    forget_removed(ctx, organization, &known).await
+    forget_removed(ctx, organization, &known, &clockwork).await
 }
 
 /// The dead-man's alert: it comes without anything having failed, and so also when nothing runs at all.
-async fn dead_man(
-    ctx: &Ctx,
-    organization: OrganizationId,
-    database: &Database,
-    schedules: &[(String, String, Moment)],
-    settings: &Settings,
-) -> Result<()> {
+async fn dead_man(ctx: &Ctx, organization: OrganizationId, database: &Database, clockwork: &Clockwork, settings: &Settings) -> Result<()> {
     let last = db::backups::last_good(&ctx.db, organization, database.id).await?;
-    let hours = setting(settings, "deadManHours", 0);
     let newest = last.as_ref().map(|backup| backup.created_at);
-    let due = match hours {
-        0 => schedules
-            .iter()
-            .filter_map(|(cron, zone, since)| second_slot(cron, zone, newest.map_or(*since, |newest| newest.max(*since))))
-            .min(),
+    let due = match setting(settings, "deadManHours", 0) {
+        0 => clockwork.due(database.id, newest),
         hours => Some(newest.unwrap_or(database.created_at).plus(hours * HOUR)),
     };
     let key = dead_man_key(database.id);
     let name = &database.name;
     let Some(due) = due.filter(|due| *due < ctx.now()) else {
         let end = |alert: &Alert| {
-            let what = newest
-                .map_or("Nothing is due any more.".to_owned(), |at| format!("The newest good backup is of {}.", words::time(ctx, at)));
-            alerts::resolved(ctx, alert, format!("{name} has a good backup again"), what)
+            let of = newest.map_or("There is none.".to_owned(), |at| format!("The newest good backup is of {}.", words::time(ctx, at)));
+            match due {
+                // It is not good, but it was decided.
+                None => {
+                    let title = format!("No backup of {name} is expected any more");
+                    alerts::resolved(ctx, alert, title, format!("No schedule that is on makes backups of it by itself. {of}"))
+                }
+                Some(_) if newest.is_some_and(|newest| newest > alert.since) => {
+                    alerts::resolved(ctx, alert, format!("{name} has a good backup again"), of)
+                }
+                Some(due) => {
+                    let what = format!("The next backup of it is expected by {} now. {of}", words::time(ctx, due));
+                    alerts::resolved(ctx, alert, format!("No good backup of {name} is overdue any more"), what)
+                }
+            }
         };
         return alerts::right(ctx, organization, &key, end).await;
     };
@@ -102,19 +98,11 @@ async fn dead_man(
         ),
         None => format!("A first one was expected by {expected}. Nothing of this database is protected."),
     };
-    notice.next_step = "Run a backup by hand and see whether it succeeds. If it does, look at the schedule: is it enabled, and did DBSnap run at that time? If it fails, its job says why.".into();
+    notice.next_step = "Run a backup by hand and see whether it succeeds. If it does, look at the schedule: did DBSnap run at that time, and does the schedule before it succeed, where it runs after another? If it fails, its job says why.".into();
     notice.link = words::link(ctx, &format!("/databases/{}", database.id));
     notice.database_id = Some(database.id);
     notice.project_id = Some(database.project_id);
     alerts::wrong(ctx, organization, &key, notice).await
-}
-
-/// The second time that a schedule is due after a moment, and an hour to run: two periods, counted by the calendar, so
-/// that a schedule of working days says nothing at the weekend.
-fn second_slot(cron: &str, zone: &str, after: Moment) -> Option<Moment> {
-    let (cron, zone) = (Cron::parse(cron).ok()?, zone.parse().ok()?);
-    let first = cron.next_after(zone, after)?;
-    Some(cron.next_after(zone, first)?.plus(HOUR))
 }
 
 async fn store(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, settings: &Settings) -> Result<()> {
@@ -165,19 +153,44 @@ async fn space(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, he
     alerts::wrong(ctx, organization, &key, notice).await
 }
 
-/// What is wrong with a database or a store that is gone is nothing to tell any more.
-async fn forget_removed(ctx: &Ctx, organization: OrganizationId, known: &[String]) -> Result<()> {
+/// What is wrong with a database or a store that is gone is nothing to tell any more, and what can never come right by
+/// itself is over too: failures of a schedule that was removed, damage of a backup that was deleted, old restores.
+async fn forget_removed(ctx: &Ctx, organization: OrganizationId, known: &[String], clockwork: &Clockwork) -> Result<()> {
     for alert in db::alerts::list(&ctx.db, organization).await? {
-        let watched = matches!(alert.notice.event, NoticeEvent::NoGoodBackup | NoticeEvent::DiskLow | NoticeEvent::StoreUnreachable);
+        let event = alert.notice.event;
+        let watched = matches!(event, NoticeEvent::NoGoodBackup | NoticeEvent::DiskLow | NoticeEvent::StoreUnreachable);
         let database_gone = match alert.notice.database_id {
             Some(id) => !known.contains(&dead_man_key(id)),
             None => false,
         };
-        if database_gone || (watched && !known.contains(&alert.key)) {
+        let old = event == NoticeEvent::RestoreFailed && alert.last_seen_at.plus(OLD_NEWS) < ctx.now();
+        if database_gone || old || (watched && !known.contains(&alert.key)) {
             db::alerts::delete(&ctx.db, organization, &alert.key).await?;
+        } else if let Some(what) = moot(ctx, organization, &alert, clockwork).await? {
+            let title = format!("{}: over", alert.notice.title);
+            alerts::right(ctx, organization, &alert.key, |alert| alerts::resolved(ctx, alert, title, what.to_owned())).await?;
         }
     }
     Ok(())
+}
+
+/// Why a trouble is over although nothing was mended.
+async fn moot(ctx: &Ctx, organization: OrganizationId, alert: &Alert, clockwork: &Clockwork) -> Result<Option<&'static str>> {
+    let id = alert.key.rsplit(':').next().unwrap_or_default();
+    match alert.notice.event {
+        NoticeEvent::BackupFailed => {
+            let removed = id.parse().is_ok_and(|schedule| alert.notice.database_id.is_some() && !clockwork.has(schedule));
+            Ok(removed.then_some("The schedule whose backups failed was removed."))
+        }
+        NoticeEvent::VerifyFailed => match id.parse() {
+            Ok(backup) if alert.key == verify_key(backup) => {
+                let backup = found(db::backups::get(&ctx.db, organization, backup).await)?;
+                Ok(backup.is_none().then_some("The backup was deleted."))
+            }
+            _ => Ok(None),
+        },
+        _ => Ok(None),
+    }
 }
 
 fn dead_man_key(id: DatabaseId) -> String {

@@ -14,22 +14,34 @@ has a link (set BASE_URL so that it leads to your installation).
 
 - A backup's failure is told when its last attempt has failed. The same failure again within two hours is held back, and the next message
   says how many were; the first good backup after failures is told as a recovery. Whoever was told of a problem is told of its end.
+- The same holds for verifications, copies, restores, deletions and maintenance: what failed, repeats held back, and `resolved` with the
+  first success. The damage of a backup is also over when the backup is deleted, failures of a schedule when it is removed; a failed
+  restore stays under what is wrong for a week, unless one into the same place succeeds before.
 - The dead-man's alert comes when a scheduled database has had no good backup for two slots of its schedule and one hour, whatever the
-  reason: a process that did not run, a store that was away, backups that fail. With `deadManHours` it
-  covers every database, scheduled or not.
+  reason: a process that did not run, a store that was away, backups that fail. What a run may wait for (a blackout, a lower load) is
+  added. A schedule that runs after another counts by the times of the first one of the chain, with an hour for each one of it; of
+  several schedules the one that is due first counts. Slots are counted from the newest good backup, and not from before the schedule
+  was made, was switched on or was given other times.
+- Nothing is expected of a database whose schedules are all off, or run after one that is off, and of one that is backed up by hand
+  only: an alert that was open ends with \"No backup of shop is expected any more\". With `deadManHours` the alert covers
+  every database, scheduled or not, from that many hours after its newest good backup, or after it was added.
 - What stays wrong (no good backup, a store away, a disk low) is told again each day and is on the overview until it is over; `GET /api/alerts`
   has the same list.
-- The size and the rows of a good backup are compared with the middle of the last ten of its schedule; fewer than three say nothing.
+- The size and the rows of a good backup are compared with the middle of the last ten of its schedule; fewer than three say nothing. A
+  drop after a jump is told, although it came within the two hours.
 - A delivery is tried five times: at once, after 30 seconds, 2 minutes, 10 minutes and an hour. What the service refuses for good (a wrong
-  token, a page that is not there) is not tried again. A process that ends while it sends may send a message twice, never not at all.
+  token, a page that is not there) is not tried again. A process that ends while it sends may send a message twice, never not at all. A
+  service has 20 seconds to answer and decides by the status: a body that breaks off or never ends changes nothing. A mail server has 25.
+- Texts are cut to what each service takes, in any script; what to do is never cut away for a long cause.
 - A notifier of chosen databases hears nothing of stores and disks: have one without that choice too.
 - If this machine is down, nobody is left to tell: give schedules a heartbeat address at a service that watches from outside.
 
 Thresholds are under Settings: `deadManHours`, `sizeChangePercent`, `rowsChangePercent`, `diskFreePercent`, `repeatAlertHours`, `groupMinutes`.
 
 Addresses are looked up once, checked and then connected to exactly: link-local addresses and the metadata services of clouds are refused,
-redirects are not followed. Secrets are sealed and never shown again; a setting marked * says where they are sent, and they have to be
-entered again when it changes.
+as they are written when the notifier is saved, and as their names resolve at each sending; redirects are not followed. What a service
+answers is shown up to a line of it, without the secrets that it repeats. Secrets are sealed and never shown again; a setting marked *
+says where they are sent, and they have to be entered again when it changes.
 
 ## Webhook
 

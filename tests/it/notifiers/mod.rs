@@ -1,9 +1,13 @@
 //! Notifiers against sinks that really receive, and that take only what their services' documents allow.
 
+mod bench;
+mod dead_man;
 mod docs;
 mod email;
 mod http;
+mod jobs;
 mod pages;
+mod real;
 mod settings;
 mod sink;
 mod told;

@@ -3,218 +3,21 @@
 use std::sync::Arc;
 
 use dbsnap::{
-    app::{self, Opened},
-    config::Config,
-    db::{
-        self,
-        jobs::{Lease, Room},
-    },
     domain::{
-        backup::{Backup, BackupOptions, BackupStatus, BackupType, VerifyState},
-        database::Database,
-        ids::{BackupId, DatabaseId, JobId, OrganizationId, ProjectId, StoreId},
-        job::{Job, JobKind, JobStatus},
-        notice::{DeliveryStatus, NoticeEvent, NotifyRules, Severity},
+        ids::DatabaseId,
+        notice::{DeliveryStatus, NotifyRules, Severity},
         page::PageRequest,
         permissions::Actor,
-        time::{Clock, Moment},
     },
-    services::{
-        self, Ctx,
-        notices::{
-            self, deliver,
-            notifiers::{self, NotifierInput},
-            watch,
-        },
-        schedules, system,
-    },
+    services::notices::{self, deliver, notifiers, watch},
 };
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
-use super::sink::Sink;
+use super::{
+    bench::{Bench, DAY, HOUR, MINUTE, fact},
+    sink::Sink,
+};
 use crate::support::disk::Disk;
-
-const HOME: OrganizationId = OrganizationId::DEFAULT;
-const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-
-/// A product in simulated time, with a webhook that is told everything.
-struct Bench {
-    _folder: TempDir,
-    opened: Opened,
-    sink: Sink,
-    database: DatabaseId,
-}
-
-impl Bench {
-    async fn new() -> Self {
-        Self::over(&[]).await
-    }
-
-    /// With further settings.
-    async fn over(more: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
-        let vars = [
-            ("ENCRYPTION_KEY", "a key of the tests that is long enough"),
-            ("BASE_URL", "https://dbsnap.example.org"),
-            ("TZ", "Europe/Berlin"),
-        ];
-        let vars = vars.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = Config::from_vars(vars, folder.path()).unwrap();
-        let clock = Clock::simulated(
-            "2026-11-02T03:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().map(|at| Moment(at.timestamp_millis())).unwrap(),
-        );
-        let opened = app::open_at(config, clock).await.unwrap();
-        let bench = Self { sink: Sink::start(|_| (200, String::new())).await, opened, database: DatabaseId::new(), _folder: folder };
-        let now = bench.ctx().now();
-        let database = Database {
-            id: bench.database,
-            project_id: ProjectId::DEFAULT,
-            name: "shop".into(),
-            engine: "sqlite".into(),
-            settings: json!({"path": "/nowhere/shop.db"}).as_object().unwrap().clone(),
-            store_id: StoreId::LOCAL,
-            backup_options: BackupOptions::default(),
-            created_at: now,
-            updated_at: now,
-        };
-        db::databases::insert(&bench.ctx().db, &database).await.unwrap();
-        bench.notifier("all", &bench.sink, NotifyRules { events: NoticeEvent::ALL.to_vec(), ..NotifyRules::default() }).await;
-        bench.set(json!({"diskFreePercent": 0})).await;
-        bench
-    }
-
-    fn ctx(&self) -> &Arc<Ctx> {
-        &self.opened.ctx
-    }
-
-    async fn notifier(&self, name: &str, sink: &Sink, rules: NotifyRules) -> dbsnap::domain::ids::NotifierId {
-        self.notifier_at(name, &sink.base(), rules).await
-    }
-
-    async fn notifier_at(&self, name: &str, base: &str, rules: NotifyRules) -> dbsnap::domain::ids::NotifierId {
-        let settings = json!({"url": format!("{base}/hook")}).as_object().unwrap().clone();
-        let input = NotifierInput { name: name.into(), kind: "webhook".into(), settings, enabled: None, rules };
-        notifiers::create(self.ctx(), &Actor::system(), input).await.unwrap().id
-    }
-
-    async fn set(&self, settings: Value) {
-        system::settings_put(self.ctx(), &Actor::system(), settings.as_object().unwrap().clone(), None).await.unwrap();
-    }
-
-    fn pass(&self, milliseconds: i64) {
-        self.ctx().clock.set(self.ctx().now().plus(milliseconds));
-    }
-
-    /// A backup that ends like this, followed up twice, as after a crash. `rows` are in its one table.
-    async fn backup(&self, rows: Option<u64>, error: &str) -> BackupId {
-        let (ctx, now) = (self.ctx(), self.ctx().now());
-        let (id, job_id) = (BackupId::new(), JobId::new());
-        let backup = Backup {
-            id,
-            database_id: Some(self.database),
-            database_name: "shop".into(),
-            engine: "sqlite".into(),
-            kind: BackupType::Manual,
-            status: BackupStatus::Queued,
-            store_id: StoreId::LOCAL,
-            job_id: Some(job_id),
-            schedule_id: None,
-            pinned: false,
-            verify_state: VerifyState::Unverified,
-            verified_at: None,
-            created_at: now,
-            started_at: None,
-            finished_at: None,
-            moment: None,
-            server_version: None,
-            tool_version: None,
-            manifest_key: None,
-            error: None,
-            warnings: Vec::new(),
-            options: BackupOptions::default(),
-            tables: Vec::new(),
-            partial: false,
-            artifacts: Vec::new(),
-        };
-        db::backups::insert(&ctx.db, HOME, &backup).await.unwrap();
-        self.enqueue(job_id, JobKind::Backup, Some(id)).await;
-        let lease = Lease { token: job_id.to_string(), until: Moment::now().plus(HOUR) };
-        let claimed = db::jobs::claim(&ctx.db, &lease, now, Room { backups: 9, upkeep: 9 }).await.unwrap().unwrap();
-        assert_eq!(claimed.1.id, job_id);
-        let status = match rows {
-            Some(rows) => {
-                let tables = serde_json::from_value(json!([{"name": "items", "rows": rows}])).unwrap();
-                let done = Backup {
-                    status: BackupStatus::Completed,
-                    tables,
-                    started_at: Some(now),
-                    finished_at: Some(now),
-                    moment: Some(now),
-                    ..backup
-                };
-                db::backups::mark_running(&ctx.db, id, now).await.unwrap();
-                db::backups::complete(&ctx.db, &done).await.unwrap();
-                JobStatus::Completed
-            }
-            None => {
-                db::backups::finish(&ctx.db, id, BackupStatus::Failed, Some(error), now).await.unwrap();
-                JobStatus::Failed
-            }
-        };
-        let error = rows.is_none().then_some(error);
-        let job = db::jobs::finish(&ctx.db, job_id, &lease.token, status, error, now).await.unwrap().unwrap();
-        services::ended(ctx, HOME, &job).await.unwrap();
-        services::ended(ctx, HOME, &job).await.unwrap();
-        id
-    }
-
-    async fn enqueue(&self, id: JobId, kind: JobKind, backup_id: Option<BackupId>) {
-        let now = self.ctx().now();
-        let job = Job {
-            id,
-            kind,
-            status: JobStatus::Queued,
-            database_id: Some(self.database),
-            backup_id,
-            restore_id: None,
-            diff_id: None,
-            schedule_id: None,
-            priority: 0,
-            limits: Default::default(),
-            exclusive_key: None,
-            payload: Value::Null,
-            attempt: 0,
-            max_attempts: 3,
-            run_after: now,
-            cancel_requested: false,
-            progress: None,
-            error: None,
-            dead: false,
-            report: None,
-            created_at: now,
-            started_at: None,
-            finished_at: None,
-        };
-        db::jobs::enqueue(&self.ctx().db, HOME, &job).await.unwrap();
-    }
-
-    /// Delivers what is due, and returns the titles and messages that arrived.
-    async fn told(&self) -> Vec<Value> {
-        deliver::send_due(self.ctx()).await.unwrap();
-        self.sink.taken().iter().map(super::sink::Received::json).collect()
-    }
-
-    async fn titles(&self) -> Vec<String> {
-        self.told().await.iter().map(|notice| notice["title"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-fn fact<'a>(notice: &'a Value, name: &str) -> Option<&'a str> {
-    notice["facts"].as_array().unwrap().iter().find(|fact| fact[0] == name).map(|fact| fact[1].as_str().unwrap())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_says_what_failed_why_and_what_to_do_and_its_end_is_told() {
@@ -341,28 +144,6 @@ async fn rows_and_sizes_off_their_usual_are_told_in_both_directions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_dead_mans_alert_is_told_once_again_after_a_day_and_resolved() {
-    let bench = Bench::new().await;
-    bench.set(json!({"deadManHours": 26})).await;
-    bench.backup(Some(1), "").await;
-    bench.told().await;
-    let mut told = Vec::new();
-    for hour in 0..80 {
-        watch::watch(bench.ctx()).await.unwrap();
-        told.extend(bench.titles().await.into_iter().map(|title| (hour, title)));
-        bench.pass(HOUR);
-    }
-    let expected =
-        [(27, "No good backup of shop for 27 hours"), (51, "No good backup of shop for 2 days"), (75, "No good backup of shop for 3 days")];
-    assert_eq!(told, expected.map(|(hour, title)| (hour, title.to_owned())));
-    bench.backup(Some(1), "").await;
-    watch::watch(bench.ctx()).await.unwrap();
-    assert!(bench.titles().await.contains(&"shop has a good backup again".to_owned()));
-    watch::watch(bench.ctx()).await.unwrap();
-    assert!(bench.titles().await.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_is_told_once_and_its_end_too() {
     let bench = Bench::new().await;
     let place = bench.ctx().config.backup_storage_path.clone();
@@ -409,30 +190,4 @@ async fn a_disk_without_room_is_told_and_its_end_too() {
     std::fs::remove_file(disk.path().join("of somebody else")).unwrap();
     watch::watch(bench.ctx()).await.unwrap();
     assert_eq!(bench.titles().await, ["The store Local has room again"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_setting_the_dead_man_counts_two_slots_of_the_schedule_and_missed_slots_are_told() {
-    let bench = Bench::new().await;
-    let input =
-        json!({"name": "nightly", "databaseId": bench.database, "cron": "30 2 * * *", "timeZone": "Europe/Berlin", "catchUp": false});
-    let schedule = schedules::create(bench.ctx(), &Actor::system(), serde_json::from_value(input).unwrap()).await.unwrap();
-    bench.backup(Some(1), "").await;
-    bench.told().await;
-    let mut told = Vec::new();
-    for hour in 0..60 {
-        watch::watch(bench.ctx()).await.unwrap();
-        told.extend(bench.titles().await.into_iter().map(|title| (hour, title)));
-        bench.pass(HOUR);
-    }
-    // Made at 04:00 in Berlin; due at 02:30 of the next two nights, and an hour to run.
-    assert_eq!(told, [(48, "No good backup of shop for 2 days".to_owned())]);
-
-    schedules::tick(bench.ctx()).await.unwrap();
-    schedules::tick(bench.ctx()).await.unwrap();
-    let told = bench.told().await;
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0]["title"], "2 backups of shop missed");
-    assert_eq!(fact(&told[0], "Schedule"), Some(schedule.schedule.name.as_str()));
-    assert!(told[0]["what"].as_str().unwrap().contains("02:30"), "{}", told[0]["what"]);
 }
