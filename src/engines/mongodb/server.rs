@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::{
+    bson::{Bson, Document, doc},
+    error::ErrorKind,
+};
 
 use super::{
     catalogue::{self, CollectionKind},
     connect::{Purpose, Server, Target},
+    faults::code,
     privileges,
 };
 use crate::{
@@ -48,13 +52,27 @@ impl Facts {
     }
 }
 
-/// Connections to the whole server that do something, this one not counted. `None` when the account may not ask
-/// (clusterMonitor lets it), and of servers that do not tell.
+/// Connections to the whole server that do something, this one not counted, and not those in which drivers wait to hear of
+/// changes. `None` when the account may not ask (clusterMonitor lets it), and of servers that do not tell. Errors when the
+/// question is not answered.
 pub async fn active_connections(target: &Target, run: &Run) -> Result<Option<u32>> {
     let server = target.connect(Purpose::Read, run).await?;
-    let status = run.until_cancelled(async { Ok(server.command("admin", doc! { "serverStatus": 1 }).await.ok()) }).await?;
-    let active = status.as_ref().and_then(|status| whole(status.get_document("connections").ok()?, "active"));
-    Ok(active.and_then(|active| u32::try_from(active).ok()).map(|active| active.saturating_sub(1)))
+    let asking = async {
+        match server.command("admin", doc! { "serverStatus": 1 }).await {
+            Ok(status) => Ok(status.get_document("connections").ok().and_then(active)),
+            Err(cause) => match &*cause.kind {
+                ErrorKind::Command(refused) if [code::UNAUTHORIZED, code::COMMAND_NOT_FOUND].contains(&refused.code) => Ok(None),
+                _ => Err(server.failed("asking for the active connections", &cause)),
+            },
+        }
+    };
+    run.until_cancelled(asking).await
+}
+
+fn active(connections: &Document) -> Option<u32> {
+    let waiting = whole(connections, "awaitingTopologyChanges").unwrap_or(0);
+    let active = whole(connections, "active")?.saturating_sub(waiting).saturating_sub(1);
+    u32::try_from(active).ok()
 }
 
 /// Connects and looks around.

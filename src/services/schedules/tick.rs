@@ -3,7 +3,12 @@
 //! Everything is decided from what the catalogue holds and the present time, never from when the product last looked: it
 //! may have been down, slept, or had its clock set.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use futures_util::{StreamExt, stream};
 
 use super::{load, new_run, start};
 use crate::{
@@ -11,7 +16,7 @@ use crate::{
     domain::{
         blackout,
         cron::Cron,
-        ids::OrganizationId,
+        ids::{OrganizationId, ScheduleId},
         schedule::{Overlap, RunStatus, Schedule, ScheduleRun},
         time::Moment,
     },
@@ -25,6 +30,9 @@ const LATE: u64 = 90_000;
 /// How soon a run is looked at again that waits for another one, and for a lower load, milliseconds.
 const OTHER: i64 = 5_000;
 const LOAD: i64 = 30_000;
+
+/// Schedules whose runs are looked at at once.
+const AT_ONCE: usize = 16;
 
 /// Takes what is due and starts what may start. What fails for one schedule is logged and tried at the next tick; errors
 /// only when the catalogue cannot be read.
@@ -41,11 +49,7 @@ pub async fn tick(ctx: &Arc<Ctx>) -> Result<()> {
         // What was queued while the clock was ahead would wait until it is there again.
         db::jobs::start_those_made_later(&ctx.db, now).await?;
     }
-    for (organization, run) in db::schedule_runs::due(&ctx.db, now).await? {
-        if let Err(error) = consider(ctx, organization, run, now).await {
-            tracing::error!(%error, "a waiting run could not be started yet");
-        }
-    }
+    consider_all(ctx, now).await?;
     for (organization, run) in db::schedule_runs::untold(&ctx.db).await? {
         if let Err(error) = tell_missed(ctx, organization, &run).await {
             tracing::error!(%error, "a missed run could not be told yet");
@@ -109,6 +113,24 @@ fn runs_for(schedule: &Schedule, slots: &[Moment], now: Moment) -> Taking {
     });
     let due = caught_up.into_iter().chain(on_time).map(|slot| new_run(schedule.id, *slot, now));
     Taking { runs: missed_run.into_iter().chain(due).collect(), first_missed: missed.first().copied(), ..Taking::default() }
+}
+
+/// Looks at the runs that wait: those of one schedule in their order, several schedules at once. A database that is asked for
+/// its load and does not answer holds up no other schedule.
+async fn consider_all(ctx: &Arc<Ctx>, now: Moment) -> Result<()> {
+    let mut by_schedule: BTreeMap<ScheduleId, Vec<_>> = BTreeMap::new();
+    for (organization, run) in db::schedule_runs::due(&ctx.db, now).await? {
+        by_schedule.entry(run.schedule_id).or_default().push((organization, run));
+    }
+    let looking = stream::iter(by_schedule.into_values()).for_each_concurrent(AT_ONCE, |runs| async move {
+        for (organization, run) in runs {
+            if let Err(error) = consider(ctx, organization, run, now).await {
+                tracing::error!(%error, "a waiting run could not be started yet");
+            }
+        }
+    });
+    looking.await;
+    Ok(())
 }
 
 /// Starts a waiting run, leaves it out, or lets it wait on.

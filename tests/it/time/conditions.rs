@@ -1,9 +1,19 @@
 //! What keeps a run waiting: another run, a blackout, a load.
 
-use dbsnap::{domain::job::JobStatus, domain::permissions::Actor, services::schedules};
+use std::time::{Duration, Instant};
+
+use dbsnap::{
+    domain::{job::JobStatus, permissions::Actor},
+    services::{
+        databases,
+        schedules::{self, ScheduleView},
+    },
+};
+use mongodb::bson::doc;
 use serde_json::json;
 
 use super::{World, moment, told};
+use crate::support::mongo_script::{Reply, Script};
 
 #[tokio::test]
 async fn a_slot_is_left_out_while_the_run_before_has_not_ended() {
@@ -92,4 +102,60 @@ async fn a_run_that_waits_is_left_out_when_its_schedule_is_switched_off() {
     world.tick(moment("2026-11-20T14:30:01Z")).await;
     assert_eq!(world.work().await, 0);
     assert_eq!(told(&world.runs(&schedule).await), ["11-20 13:00 skipped"]);
+}
+
+/// A MongoDB server of these words stands for the database of the schedule `name`.
+async fn mongodb(world: &World, name: &str, script: &Script) -> ScheduleView {
+    let settings = json!({"hosts": script.address(), "database": "shop", "tlsMode": "off", "connectTimeout": 5});
+    let input = serde_json::from_value(json!({"name": name, "engine": "mongodb", "settings": settings})).unwrap();
+    let database = databases::create(world.ctx(), &Actor::system(), input).await.unwrap().id;
+    let more = json!({"cron": "@hourly", "load": {"maxActiveConnections": 3, "latestAfterMinutes": 20}});
+    world.schedule(database, name, more).await
+}
+
+fn connections(active: i32, awaiting: i32) -> Reply {
+    Reply::Answer(doc! { "connections": { "current": 20, "active": active, "awaitingTopologyChanges": awaiting } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn active_connections_of_mongodb_are_waited_out_and_drivers_that_only_listen_are_none() {
+    let world = World::at(moment("2026-11-20T12:00:00Z")).await;
+    let script = Script::standalone();
+    let schedule = mongodb(&world, "quiet only", &script).await;
+    // Four do something besides the one that asks.
+    script.on("serverStatus", |_| connections(7, 2));
+    world.tick(moment("2026-11-20T13:00:01Z")).await;
+    assert_eq!(world.work().await, 0);
+    let runs = world.runs(&schedule).await;
+    assert_eq!(told(&runs), ["11-20 13:00 waiting"]);
+    assert_eq!(runs[0].reason.as_deref(), Some("the database had 4 active connections, and it starts below 3"));
+    script.on("serverStatus", |_| connections(12, 9));
+    world.tick(moment("2026-11-20T13:01:00Z")).await;
+    assert_eq!(world.work().await, 1, "two do something, nine only listen");
+
+    script.on("serverStatus", |_| connections(100, 0));
+    world.tick(moment("2026-11-20T14:00:01Z")).await;
+    world.tick(moment("2026-11-20T14:19:59Z")).await;
+    assert_eq!(world.work().await, 0);
+    world.tick(moment("2026-11-20T14:20:30Z")).await;
+    assert_eq!(world.work().await, 1, "at its latest time it starts whatever the load is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_does_not_tell_its_connections_holds_up_neither_its_own_run_nor_another() {
+    let world = World::at(moment("2026-11-20T12:00:00Z")).await;
+    let scripts: Vec<_> = (0..5).map(|_| Script::standalone()).collect();
+    scripts[0].on("serverStatus", |_| Reply::Error(13, "Unauthorized", "not authorized on admin to execute command"));
+    scripts[1].on("serverStatus", |_| Reply::Answer(doc! { "version": "7.0.5" }));
+    scripts[2].on("serverStatus", |_| Reply::HangUp);
+    scripts[3].on("serverStatus", |_| Reply::Silence);
+    scripts[4].on("serverStatus", |_| Reply::Silence);
+    for (number, script) in scripts.iter().enumerate() {
+        mongodb(&world, &format!("server {number}"), script).await;
+    }
+    let began = Instant::now();
+    world.tick(moment("2026-11-20T13:00:01Z")).await;
+    assert!(began.elapsed() < Duration::from_secs(18), "silent servers are asked at once, ten seconds each: {:?}", began.elapsed());
+    assert_eq!(world.work().await, 5, "each starts at once: a backup is worth more than a condition");
+    assert!(scripts.iter().all(|script| !script.received("serverStatus").is_empty()), "each was asked");
 }
