@@ -220,6 +220,7 @@ fn pages() -> Table {
         ("/stores/{id}/delete", vec![(Method::POST, post(stores::delete::submit))]),
         ("/notifiers", vec![(Method::GET, get(notifiers::list::page)), (Method::POST, post(notifiers::change::create))]),
         ("/notifiers/new", vec![(Method::GET, get(notifiers::change::new_page))]),
+        ("/notifiers/databases", vec![(Method::GET, get(notifiers::databases::suggest)), (Method::POST, post(notifiers::databases::add))]),
         ("/notifiers/{id}", vec![(Method::POST, post(notifiers::change::update))]),
         ("/notifiers/{id}/edit", vec![(Method::GET, get(notifiers::change::edit_page))]),
         ("/notifiers/{id}/test", vec![(Method::POST, post(notifiers::test::submit))]),

@@ -87,6 +87,12 @@ pub async fn list(ctx: &Ctx, actor: &Actor, filter: &DatabaseFilter, page: PageR
     Ok(Page { items: items?, page: found.page, limit: found.limit, total: found.total })
 }
 
+/// The database of this name, if there is one.
+pub async fn named(ctx: &Ctx, actor: &Actor, name: &str) -> Result<Option<DatabaseId>> {
+    actor.require(Permission::View)?;
+    Ok(db::databases::find_by_name(&ctx.db, actor.organization_id, name).await?.map(|database| database.id))
+}
+
 pub async fn get(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<DatabaseView> {
     actor.require(Permission::View)?;
     view(ctx, db::databases::get(&ctx.db, actor.organization_id, id).await?).await

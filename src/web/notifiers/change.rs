@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{
     extract::State,
     http::StatusCode,
-    response::{IntoResponse, Redirect, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 
 use super::form::{self, NotifierForm};
@@ -82,7 +82,13 @@ pub async fn api_delete(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<Noti
 pub async fn new_page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, Query(choice): Query<Choice>) -> Result<Response, Failure> {
     user.require(Permission::Configure)?;
     let form = NotifierForm::blank(&ctx, &user, choice.kind.as_deref()).await?;
-    Ok(render(&ctx, &FormPage { layout: layout.titled("Add a notifier"), form, log: None })?.into_response())
+    Ok(page(&ctx, layout, form)?.into_response())
+}
+
+/// The page of a form that is not saved yet.
+pub(super) fn page(ctx: &Ctx, layout: Layout, form: NotifierForm) -> Result<Html<String>, Failure> {
+    let title = if form.id.is_some() { form.name.value.clone() } else { "Add a notifier".to_owned() };
+    Ok(render(ctx, &FormPage { layout: layout.titled(title), form, log: None })?)
 }
 
 /// GET /notifiers/{id}/edit
@@ -105,16 +111,15 @@ pub async fn edit_page(
 /// POST /notifiers
 pub async fn create(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, form: Form) -> Result<Response, Failure> {
     user.require(Permission::Configure)?;
-    let result = match form::read(&form, form.text("kind")) {
+    let result = match form::read(&ctx, &user, &form, form.text("kind")).await {
         Ok(input) => notifiers::create(&ctx, &user, input).await,
         Err(error) => Err(error),
     };
     match result {
         Ok(view) => Ok(Redirect::to(&format!("/notifiers/{}/edit?notice=notifier-added", view.id)).into_response()),
         Err(error) => {
-            let shown = NotifierForm::typed(&ctx, &user, &form, None, &error).await?;
-            let page = FormPage { layout: layout.titled("Add a notifier"), form: shown, log: None };
-            Ok((status(&error), render(&ctx, &page)?).into_response())
+            let shown = NotifierForm::typed(&ctx, &user, &form, None, Some(&error)).await?;
+            Ok((status(&error), page(&ctx, layout, shown)?).into_response())
         }
     }
 }
@@ -129,16 +134,15 @@ pub async fn update(
 ) -> Result<Response, Failure> {
     user.require(Permission::Configure)?;
     let view = notifiers::get(&ctx, &user, id).await?;
-    let result = match form::read(&form, &view.kind) {
+    let result = match form::read(&ctx, &user, &form, &view.kind).await {
         Ok(input) => notifiers::update(&ctx, &user, id, input).await,
         Err(error) => Err(error),
     };
     match result {
         Ok(_) => Ok(Redirect::to("/notifiers?notice=saved").into_response()),
         Err(error) => {
-            let shown = NotifierForm::typed(&ctx, &user, &form, Some(&view), &error).await?;
-            let page = FormPage { layout: layout.titled(view.name), form: shown, log: None };
-            Ok((status(&error), render(&ctx, &page)?).into_response())
+            let shown = NotifierForm::typed(&ctx, &user, &form, Some(&view), Some(&error)).await?;
+            Ok((status(&error), page(&ctx, layout, shown)?).into_response())
         }
     }
 }

@@ -4,18 +4,17 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use super::databases::{self, OnlyOf};
 use crate::{
     domain::{
-        filter::DatabaseFilter,
         ids::{DatabaseId, NotifierId, ProjectId},
         notice::{NoticeEvent, NotifyRules, Severity},
-        page::PageRequest,
         permissions::Actor,
     },
     error::{Error, Result},
     notifiers::{self, NotifierInfo},
     services::{
-        Ctx, databases,
+        Ctx,
         notices::notifiers::{NotifierInput, NotifierView},
     },
     web::{
@@ -39,8 +38,7 @@ pub struct NotifierForm {
     /// Event, what it means, chosen.
     pub events: Vec<(NoticeEvent, &'static str, bool)>,
     pub severities: Vec<(Severity, bool)>,
-    /// Id, name, chosen.
-    pub databases: Vec<(DatabaseId, String, bool)>,
+    pub only: OnlyOf,
     /// Chosen by API: the form does not ask for projects, and keeps them.
     pub projects: Vec<ProjectId>,
     pub problem: Option<(String, Option<String>)>,
@@ -55,6 +53,8 @@ struct Filled<'a> {
     secrets_set: Vec<&'static str>,
     enabled: bool,
     rules: NotifyRules,
+    /// Typed names that no database has.
+    unknown: Vec<String>,
     error: Option<&'a Error>,
 }
 
@@ -70,6 +70,7 @@ impl NotifierForm {
             secrets_set: Vec::new(),
             enabled: true,
             rules: NotifyRules::default(),
+            unknown: Vec::new(),
             error: None,
         };
         Self::draw(ctx, actor, filled).await
@@ -85,15 +86,17 @@ impl NotifierForm {
             secrets_set: view.secrets_set.clone(),
             enabled: view.enabled,
             rules: view.rules.clone(),
+            unknown: Vec::new(),
             error: None,
         };
         Self::draw(ctx, actor, filled).await
     }
 
-    /// The form as it was sent, with what was wrong with it.
-    pub async fn typed(ctx: &Ctx, actor: &Actor, form: &Form, view: Option<&NotifierView>, error: &Error) -> Result<Self> {
+    /// The form as it was sent, with what was wrong with it, if anything. What was chosen stays chosen.
+    pub async fn typed(ctx: &Ctx, actor: &Actor, form: &Form, view: Option<&NotifierView>, error: Option<&Error>) -> Result<Self> {
         let kind = view.map_or_else(|| form.text("kind"), |view| view.kind.as_str());
         let fields = notifiers::find(kind)?.info().settings;
+        let (database_ids, unknown) = databases::chosen(ctx, actor, form).await?;
         let filled = Filled {
             id: view.map(|view| view.id),
             kind,
@@ -101,8 +104,9 @@ impl NotifierForm {
             settings: forms::read(SETTINGS, fields, form),
             secrets_set: view.map(|view| view.secrets_set.clone()).unwrap_or_default(),
             enabled: form.has("enabled"),
-            rules: rules(form).unwrap_or_default(),
-            error: Some(error),
+            rules: rules(form, database_ids)?,
+            unknown,
+            error,
         };
         Self::draw(ctx, actor, filled).await
     }
@@ -113,7 +117,6 @@ impl NotifierForm {
         let drawn = forms::draw(SETTINGS, kind.settings, &filled.settings, &filled.secrets_set, problems);
         let (fields, sections) = forms::by_section(drawn);
         let rules = filled.rules;
-        let listed = databases::list(ctx, actor, &DatabaseFilter::default(), PageRequest { page: 1, limit: 200 }).await?;
         let chosen = |event: NoticeEvent| match rules.events.is_empty() {
             true => event != NoticeEvent::BackupSucceeded,
             false => rules.events.contains(&event),
@@ -137,30 +140,28 @@ impl NotifierForm {
             enabled: filled.enabled,
             events: NoticeEvent::choosable().map(|event| (event, event.meaning(), chosen(event))).collect(),
             severities: Severity::ALL.iter().map(|severity| (*severity, *severity == rules.least_severity)).collect(),
-            databases: listed
-                .items
-                .into_iter()
-                .map(|database| (database.id, database.name, rules.database_ids.contains(&database.id)))
-                .collect(),
+            only: OnlyOf::of(ctx, actor, &rules.database_ids, filled.unknown).await?,
             projects: rules.project_ids,
             problem: filled.error.map(|error| (message(error), error.hint.clone())),
         })
     }
 }
 
-/// What a form asks for, not yet checked.
-pub fn read(form: &Form, kind: &str) -> Result<NotifierInput> {
+/// What a form asks for, not yet checked. Errors when a database is named that there is not.
+pub async fn read(ctx: &Ctx, actor: &Actor, form: &Form, kind: &str) -> Result<NotifierInput> {
+    let (database_ids, unknown) = databases::chosen(ctx, actor, form).await?;
+    databases::refuse_unknown(&unknown)?;
     let fields = notifiers::find(kind)?.info().settings;
     Ok(NotifierInput {
         name: form.text("name").to_owned(),
         kind: kind.to_owned(),
         settings: forms::read(SETTINGS, fields, form),
         enabled: Some(form.has("enabled")),
-        rules: rules(form)?,
+        rules: rules(form, database_ids)?,
     })
 }
 
-fn rules(form: &Form) -> Result<NotifyRules> {
+fn rules(form: &Form, database_ids: Vec<DatabaseId>) -> Result<NotifyRules> {
     let events = form.all("event").map(NoticeEvent::from_str).collect::<Result<Vec<_>>>()?;
     let all = NoticeEvent::choosable().filter(|event| *event != NoticeEvent::BackupSucceeded);
     Ok(NotifyRules {
@@ -168,6 +169,6 @@ fn rules(form: &Form) -> Result<NotifyRules> {
         events: if all.eq(events.iter().copied()) { Vec::new() } else { events },
         least_severity: form.parse("leastSeverity")?.unwrap_or(Severity::Info),
         project_ids: form.all("project").map(str::parse).collect::<Result<_>>()?,
-        database_ids: form.all("database").map(str::parse).collect::<Result<_>>()?,
+        database_ids,
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod change;
+pub mod databases;
 pub mod deliveries;
 mod form;
 pub mod list;
