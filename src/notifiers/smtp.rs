@@ -159,9 +159,9 @@ impl Server {
         let mut connection = match &self.security {
             Security::Tls(connector, name) => {
                 let stream = connector.connect(name.clone(), stream).await.map_err(Failure::Tls)?;
-                AsyncSmtpConnection::connect_with_transport(Bounded::new(stream, address), &hello).await
+                AsyncSmtpConnection::connect_with_transport(Bounded::over(stream, address), &hello).await
             }
-            _ => AsyncSmtpConnection::connect_with_transport(Bounded::new(stream, address), &hello).await,
+            _ => AsyncSmtpConnection::connect_with_transport(Bounded::over(stream, address), &hello).await,
         }
         .map_err(Failure::Refused)?;
         let said = async {
@@ -253,7 +253,7 @@ struct Bounded<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + Debug + 'static> Bounded<S> {
-    fn new(stream: S, peer: SocketAddr) -> Box<dyn AsyncTokioStream> {
+    fn over(stream: S, peer: SocketAddr) -> Box<dyn AsyncTokioStream> {
         Box::new(Self { stream, left: SAID_AT_MOST, peer })
     }
 }
