@@ -102,7 +102,10 @@ impl Field {
             None => return self.value(values).map(|value| value.to_string()),
         };
         if first > last {
-            return Err(format!("in the {} the range {values} ends before it begins", self.name));
+            // Sunday is named once, as 0.
+            let end = if self.names == WEEKDAYS { self.most - 1 } else { self.most };
+            let parts = format!("{first}-{end},{}-{last}", self.least);
+            return Err(format!("in the {} the range {values} ends before it begins: write {parts}", self.name));
         }
         Ok(format!("{first}-{last}/{}", step.unwrap_or(1)))
     }

@@ -117,6 +117,64 @@ fn both_day_fields_mean_either_unless_one_begins_with_a_star() {
     check("10/20 5 * JAN,Jul *", "UTC", "2026-11-20T00:00:00Z", &["01-01T05:10+00:00", "01-01T05:30+00:00", "01-01T05:50+00:00"]);
 }
 
+/// Each of these is read differently by one of two other implementations (cronsim, croniter), and was looked up by hand.
+#[test]
+fn what_others_disagree_about_is_as_it_was_looked_up() {
+    // The gap ends at 00:00, so 00:28 is there.
+    check(
+        "28 */3,*/4 * * *",
+        "Asia/Pyongyang",
+        "2018-05-04T12:00:00Z",
+        &["05-04T21:28+08:30", "05-05T00:28+09:00", "05-05T03:28+09:00", "05-05T04:28+09:00"],
+    );
+    check("56,21-48/11 16,0 29 * Tue", "Asia/Tehran", "2022-03-20T17:53:00Z", &["03-22T16:21+04:30", "03-22T16:32+04:30"]);
+    check("56,21 16,0 29 * Tue", "Asia/Tehran", "2022-03-20T17:53:00Z", &["03-22T01:00+04:30", "03-22T16:21+04:30", "03-22T16:56+04:30"]);
+    check(
+        "35 1-5/6 17-29 10 *",
+        "Antarctica/Troll",
+        "2026-10-24T05:06:00Z",
+        &["10-25T01:35+02:00", "10-25T01:35+00:00", "10-26T01:35+00:00"],
+    );
+    check("35 1 17-29 10 *", "Antarctica/Troll", "2026-10-24T05:06:00Z", &["10-25T01:35+02:00", "10-26T01:35+00:00"]);
+    check(
+        "*/14,55 20,15,11 * * *",
+        "Asia/Kathmandu",
+        "1985-12-31T18:28:00Z",
+        &["01-01T11:00+05:45", "01-01T11:14+05:45", "01-01T11:28+05:45"],
+    );
+    check("* * 6 * 3-thu,2-TUE/1,4", "Europe/Berlin", "2026-10-25T08:43:00Z", &["10-27T00:00+01:00", "10-27T00:01+01:00"]);
+    check(
+        "32-58/17 8-22/7 10-10/5 9,9 *",
+        "Asia/Tehran",
+        "2022-09-10T18:00:00Z",
+        &["09-10T22:32+04:30", "09-10T22:49+04:30", "09-10T08:32+03:30"],
+    );
+    check("0 0 29 2 *", "UTC", "2096-10-02T00:00:00Z", &["02-29T00:00+00:00", "02-29T00:00+00:00"]);
+    check("45 2 * * *", "Pacific/Chatham", "2026-09-25T12:00:00Z", &["09-26T02:45+12:45", "09-27T03:45+13:45", "09-28T02:45+13:45"]);
+    check(
+        "*/15 2 * * *",
+        "Australia/Lord_Howe",
+        "2026-04-04T11:00:00Z",
+        &[
+            "04-05T02:00+10:30",
+            "04-05T02:15+10:30",
+            "04-05T02:30+10:30",
+            "04-05T02:45+10:30",
+            "04-06T02:00+10:30",
+            "04-06T02:15+10:30",
+            "04-06T02:30+10:30",
+        ],
+    );
+    check(
+        "\t 00  007 01 JAN,Mar-APR/2 * ",
+        "Asia/Kolkata",
+        "2026-11-20T00:00:00Z",
+        &["01-01T07:00+05:30", "03-01T07:00+05:30", "01-01T07:00+05:30"],
+    );
+    check("0 0 * * 5-7", "UTC", "2026-11-20T00:00:00Z", &["11-21T00:00+00:00", "11-22T00:00+00:00", "11-27T00:00+00:00"]);
+    check("0 0 * * sun-mon", "UTC", "2026-11-20T00:00:00Z", &["11-22T00:00+00:00", "11-23T00:00+00:00", "11-29T00:00+00:00"]);
+}
+
 #[test]
 fn what_is_not_a_cron_expression_is_refused_with_the_reason() {
     for (text, reason) in [
@@ -133,7 +191,10 @@ fn what_is_not_a_cron_expression_is_refused_with_the_reason() {
         ("0 0 * janfeb *", "month 'janfeb'"),
         ("*/0 * * * *", "'0' is not a step"),
         ("*/61 * * * *", "'61' is not a step"),
-        ("0 22-6 * * *", "22-6 ends before it begins"),
+        ("0 22-6 * * *", "22-6 ends before it begins: write 22-23,0-6"),
+        ("0 0 * * FRI-MON", "FRI-MON ends before it begins: write 5-6,0-1"),
+        ("0 0 * * 5-1", "5-1 ends before it begins: write 5-6,0-1"),
+        ("0 0 * nov-feb/2 *", "nov-feb ends before it begins: write 11-12,1-2"),
         ("1,,2 * * * *", "minute ''"),
         ("1- * * * *", "minute ''"),
         ("-5 * * * *", "minute ''"),
