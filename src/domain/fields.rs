@@ -168,6 +168,10 @@ impl Field {
                     Value::String(text) => text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Value::from).collect(),
                     _ => return wrong("a list of text"),
                 };
+                let unfit = |item: &Value| item.as_str().is_none_or(|text| text.trim().is_empty() || text.contains('\0'));
+                if items.iter().any(unfit) {
+                    return wrong("a list of text, none of it blank or with a NUL character");
+                }
                 Ok((!items.is_empty()).then_some(Value::Array(items)))
             }
         }

@@ -86,6 +86,8 @@ pub struct EngineInfo {
     pub schemes: &'static [&'static str],
     pub connection: &'static [Field],
     pub dump_options: &'static [Field],
+    /// Which of the dump options name the tables to take, and which those to leave out; `None` where a dump holds all of them.
+    pub table_lists: Option<[&'static str; 2]>,
     pub restore_options: &'static [Field],
     pub restore_modes: &'static [RestoreMode],
     pub restore_contents: &'static [RestoreContent],

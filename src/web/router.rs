@@ -175,6 +175,7 @@ fn pages() -> Table {
         ("/schedules", vec![(Method::GET, get(schedules::list::page)), (Method::POST, post(schedules::create::submit))]),
         ("/schedules/new", vec![(Method::GET, get(schedules::create::page))]),
         ("/schedules/preview", vec![(Method::POST, post(schedules::preview::form_part))]),
+        ("/schedules/tables", vec![(Method::GET, get(schedules::preview::tables_part))]),
         ("/schedules/{id}", vec![(Method::GET, get(schedules::show::page)), (Method::POST, post(schedules::update::submit))]),
         ("/schedules/{id}/edit", vec![(Method::GET, get(schedules::update::page))]),
         ("/schedules/{id}/enabled", vec![(Method::POST, post(schedules::enable::submit))]),

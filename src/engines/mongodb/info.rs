@@ -68,6 +68,7 @@ pub static INFO: EngineInfo = EngineInfo {
             .default("1800")
             .help("The dump fails when the server sends nothing for this long; 0 waits for ever."),
     ],
+    table_lists: Some(["includeCollections", "excludeCollections"]),
     restore_options: &[
         Field::new("jobs", "Parallel inserts", Integer { min: 1, max: 16 }).default("4").help("Batches on their way at once."),
         Field::new("batchSize", "Documents per batch", Integer { min: 1, max: 100_000 })

@@ -61,6 +61,7 @@ pub static INFO: EngineInfo = EngineInfo {
             .default("1800")
             .help("The dump fails when nothing arrives for this long; 0 waits for ever."),
     ],
+    table_lists: Some(["includeTables", "excludeTables"]),
     restore_options: &[
         Field::new("stopOnError", "Stop at the first error", Bool)
             .default("true")

@@ -55,6 +55,7 @@ pub static INFO: EngineInfo = EngineInfo {
             .default("1800")
             .help("The dump fails when pg_dump writes nothing for this long, such as behind a lock; 0 waits for ever."),
     ],
+    table_lists: Some(["includeTables", "excludeTables"]),
     restore_options: &[
         Field::new("jobs", "Parallel jobs", Integer { min: 1, max: 64 }).default("2"),
         Field::new("noOwner", "Without owners", Bool).help("Everything belongs to the connecting user."),

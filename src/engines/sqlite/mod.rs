@@ -56,6 +56,7 @@ static INFO: EngineInfo = EngineInfo {
         .required()
         .help("In a container, mount the folder that holds the file, not the file alone: SQLite keeps its journal beside it.")],
     dump_options: &[BUSY_TIMEOUT],
+    table_lists: None,
     restore_options: &[
         BUSY_TIMEOUT,
         Field::new("ignoreForeignKeys", "Accept broken references", FieldKind::Bool)

@@ -12,7 +12,7 @@ use crate::{
         artifact::ArtifactKind,
         backup::{Backup, BackupOptions, BackupStatus, BackupType, VerifyState},
         database::Database,
-        fields::validate,
+        fields::{SettingsExt, validate},
         filter::BackupFilter,
         ids::{BackupId, DatabaseId, JobId},
         job::{Job, JobKind, JobStatus, LogLevel, LogLine},
@@ -21,7 +21,7 @@ use crate::{
         schedule::Schedule,
         time::Moment,
     },
-    engines,
+    engines::{self, EngineInfo},
     error::{Error, Result},
 };
 
@@ -190,8 +190,21 @@ pub async fn logs(ctx: &Ctx, actor: &Actor, id: BackupId, min_level: Option<LogL
 pub(super) fn check_options(database: &Database, options: Option<BackupOptions>) -> Result<BackupOptions> {
     let mut options = options.unwrap_or_else(|| database.backup_options.clone());
     check_artifacts(&options)?;
-    options.engine = validate(engines::find(&database.engine)?.info().dump_options, &options.engine)?;
+    let info = engines::find(&database.engine)?.info();
+    options.engine = validate(info.dump_options, &options.engine)?;
+    check_tables(info, &options)?;
     Ok(options)
+}
+
+/// A table that is taken and left out at once would make an empty backup that looks good.
+fn check_tables(info: &EngineInfo, options: &BackupOptions) -> Result<()> {
+    let Some([include, exclude]) = info.table_lists else { return Ok(()) };
+    let left_out = options.engine.list(exclude);
+    match options.engine.list(include).into_iter().find(|name| left_out.contains(name)) {
+        Some(name) => Err(Error::validation("the tables to back up are not clear")
+            .fields(vec![(exclude.to_owned(), format!("'{name}' is among the tables to take too: name it in one list"))])),
+        None => Ok(()),
+    }
 }
 
 /// Errors unless it is known what to make.

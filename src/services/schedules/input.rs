@@ -27,6 +27,9 @@ use crate::{
 /// Runs that are told ahead at once, at most.
 pub(super) const MOST_RUNS: usize = 200;
 
+/// Bytes of all arguments of a hook; a program can be given about 100 KiB.
+const LONGEST_ARGUMENTS: usize = 64 * 1024;
+
 /// A schedule to be made or to replace one. Exactly one of `cron` and `afterScheduleId` is given.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -275,8 +278,8 @@ async fn check_details(
     }
     problems.unless(details.blackouts.len() <= 50, "blackouts", "are more than 50");
     problems.unless(details.hooks.len() <= 20, "hooks", "are more than 20");
-    for hook in &details.hooks {
-        check_hook(hook, problems);
+    for (place, hook) in details.hooks.iter().enumerate() {
+        check_hook(&format!("hooks.{place}"), hook, problems);
     }
     Ok(details)
 }
@@ -298,14 +301,17 @@ fn check_limits(limits: &JobLimits, problems: &mut Problems) {
     problems.unless(cpu, "limits.child.cpuPercent", "must be at least 1");
 }
 
-fn check_hook(hook: &Hook, problems: &mut Problems) {
-    match (hook.command.first(), &hook.url) {
-        (Some(file), None) => {
+fn check_hook(field: &str, hook: &Hook, problems: &mut Problems) {
+    match (hook.command.split_first(), &hook.url) {
+        (Some((file, arguments)), None) => {
             let plain = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\\']) && !file.chars().any(char::is_control);
-            problems.unless(plain, "hooks", "a command begins with the name of a file in HOOKS_DIR, without a path");
+            problems.unless(plain && file.trim() == file, field, "a command begins with the name of a file in HOOKS_DIR, without a path");
+            problems.unless(!arguments.iter().any(|argument| argument.contains('\0')), field, "no argument can hold a NUL character");
+            let bytes: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
+            problems.unless(bytes <= LONGEST_ARGUMENTS, field, "its arguments are longer than 64 KiB: let it read a file");
         }
-        (None, Some(url)) => check_address("hooks", url, problems),
-        _ => problems.add("hooks", "give either a command or an address"),
+        (None, Some(url)) => check_address(field, url, problems),
+        _ => problems.add(field, "give either a command or an address"),
     }
-    problems.unless((1..=3600).contains(&hook.timeout_seconds), "hooks", "a timeout must be from 1 to 3600 seconds");
+    problems.unless((1..=3600).contains(&hook.timeout_seconds), field, "a timeout must be from 1 to 3600 seconds");
 }

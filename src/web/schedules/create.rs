@@ -27,7 +27,7 @@ use crate::{
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Choice {
-    database_id: Option<DatabaseId>,
+    pub(super) database_id: Option<DatabaseId>,
 }
 
 /// Adds a schedule. It is due from now on.
@@ -51,7 +51,7 @@ pub async fn page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, Query
 /// POST /schedules
 pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, form: Form) -> Result<Response, Failure> {
     user.require(Permission::Configure)?;
-    let result = match form::read(&form, None) {
+    let result = match form::read(&ctx, &user, &form, None).await {
         Ok(input) => schedules::create(&ctx, &user, input).await,
         Err(error) => Err(error),
     };

@@ -7,13 +7,11 @@ use askama::Template;
 use super::preview;
 use crate::{
     domain::{
-        artifact::ArtifactKind,
-        backup::BackupOptions,
         filter::{DatabaseFilter, ScheduleFilter},
         ids::{DatabaseId, PolicyId, ScheduleId, StoreId},
         page::PageRequest,
         permissions::Actor,
-        schedule::{Blackout, Destination, Hook, LoadCondition, Overlap, Schedule, ScheduleDetails, Weekday},
+        schedule::{Blackout, Destination, LoadCondition, Overlap, Schedule, ScheduleDetails, Weekday},
     },
     error::{Error, Result},
     services::{
@@ -24,8 +22,15 @@ use crate::{
     web::{error::message, extract::Form, html::Layout},
 };
 
-pub(super) const WEEKDAYS: &[(&str, &str)] =
-    &[("1", "Monday"), ("2", "Tuesday"), ("3", "Wednesday"), ("4", "Thursday"), ("5", "Friday"), ("6", "Saturday"), ("0", "Sunday")];
+mod hooks;
+mod scope;
+mod times;
+
+pub use self::{
+    hooks::HookFields,
+    scope::Tables,
+    times::{WEEKDAYS, cron},
+};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -44,6 +49,9 @@ pub struct ScheduleForm {
     pub weekdays: &'static [(&'static str, &'static str)],
     pub zones: Vec<&'static str>,
     pub heartbeat: bool,
+    /// What helps with the names of tables.
+    pub tables: Tables,
+    pub hooks: Vec<HookFields>,
     /// The next runs, or what is wrong with the times.
     pub runs: Vec<String>,
     pub next_problem: Option<String>,
@@ -71,8 +79,13 @@ impl ScheduleForm {
         let id = before.map(|before| before.id);
         let others = schedules::list(ctx, actor, &ScheduleFilter::default(), all).await?.items;
         let next = preview::next(ctx, actor, &typed);
+        let chosen = typed.parse("databaseId").ok().flatten().or(databases.first().map(|first| first.id));
+        let tables = Tables::of(ctx, actor, chosen.filter(|chosen| databases.iter().any(|database| database.id == *chosen))).await?;
+        let problems = error.map(|error| error.fields.clone()).unwrap_or_default();
         Ok(Self {
             id,
+            tables,
+            hooks: hooks::groups(&typed, &problems),
             databases: databases.into_iter().map(|database| (database.id, database.name)).collect(),
             others: others
                 .into_iter()
@@ -88,7 +101,7 @@ impl ScheduleForm {
             next_problem: next.as_ref().err().filter(|_| error.is_none()).map(message),
             runs: next.unwrap_or_default(),
             problem: error.map(|error| (message(error), error.hint.clone())),
-            problems: error.map(|error| error.fields.clone()).unwrap_or_default(),
+            problems,
             typed,
         })
     }
@@ -109,12 +122,37 @@ impl ScheduleForm {
         self.typed.all("copies").any(|chosen| chosen == store.to_string())
     }
 
-    /// What is wrong with a field of the input, or with one that begins with its name.
+    /// What is wrong with a field of the input, or with one that is a part of it.
     pub fn problem_of(&self, field: &str) -> Option<String> {
         let under = format!("{field}.");
-        let said = self.problems.iter().filter(|problem| problem.0 == field || problem.0.starts_with(&under));
-        let said: Vec<&str> = said.map(|problem| problem.1.as_str()).collect();
+        self.problems_where(|of| of == field || of.starts_with(&under))
+    }
+
+    /// What is wrong with the names of tables to take (`include`) or to leave out (`exclude`), whatever the engine calls them.
+    pub fn problem_of_tables(&self, which: &str) -> Option<String> {
+        let list = format!("options.{which}");
+        self.problems_where(|of| of.starts_with(&list))
+    }
+
+    /// What is wrong with the options beside the tables.
+    pub fn problem_of_options(&self) -> Option<String> {
+        let tables = ["options.tables", "options.include", "options.exclude"];
+        self.problems_where(|of| of == "options" || (of.starts_with("options.") && !tables.iter().any(|name| of.starts_with(name))))
+    }
+
+    fn problems_where(&self, holds: impl Fn(&str) -> bool) -> Option<String> {
+        let said: Vec<&str> = self.problems.iter().filter(|problem| holds(&problem.0)).map(|problem| problem.1.as_str()).collect();
         (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    /// What is wrong with the hooks as a whole.
+    pub fn problem_of_all_hooks(&self) -> Option<String> {
+        self.problems_where(|of| of == "hooks")
+    }
+
+    /// True when a hook is set, or something is wrong with one.
+    pub fn has_hooks(&self) -> bool {
+        self.hooks.len() > 1 || self.problem_of("hooks").is_some()
     }
 
     /// True when one of these fields says something, or something is wrong with it: its section is then open.
@@ -125,7 +163,7 @@ impl ScheduleForm {
 
 /// The form of a new schedule: every night, of this database if one is named.
 pub fn blank(ctx: &Ctx, database: Option<DatabaseId>) -> Form {
-    let mut form = times(None);
+    let mut form = times::times(None);
     let database = database.map(|id| id.to_string()).unwrap_or_default();
     for (name, value) in [("databaseId", database.as_str()), ("timeZone", ctx.config.tz.name()), ("enabled", "true"), ("catchUp", "true")] {
         form.0.push((name.to_owned(), value.to_owned()));
@@ -134,9 +172,11 @@ pub fn blank(ctx: &Ctx, database: Option<DatabaseId>) -> Form {
 }
 
 /// The form of a stored schedule.
-pub fn filled(before: &Schedule) -> Form {
+pub async fn filled(ctx: &Ctx, actor: &Actor, before: &Schedule) -> Result<Form> {
     let details = &before.details;
-    let mut form = times(before.cron.as_deref());
+    let mut form = times::times(before.cron.as_deref());
+    scope::fill(&mut form, details.options.as_ref(), &databases::get(ctx, actor, before.database_id).await?)?;
+    hooks::fill(&mut form, &details.hooks);
     if before.after_schedule_id.is_some() {
         form.0.retain(|field| field.0 != "frequency");
         form.0.push(("frequency".to_owned(), "after".to_owned()));
@@ -149,7 +189,6 @@ pub fn filled(before: &Schedule) -> Form {
     put("enabled", flag(before.enabled));
     put("afterScheduleId", before.after_schedule_id.map(|id| id.to_string()));
     put("retentionPolicyId", before.retention_policy_id.map(|id| id.to_string()));
-    put("artifacts", details.options.as_ref().map(|options| artifacts_text(&options.artifacts)));
     put("store", details.destinations.first().map(|first| first.store_id.to_string()));
     for copy in details.destinations.iter().skip(1) {
         put("copies", Some(copy.store_id.to_string()));
@@ -169,79 +208,17 @@ pub fn filled(before: &Schedule) -> Form {
     put("idleIo", flag(details.limits.child.idle_io == Some(true)));
     put("memoryMib", details.limits.child.memory_bytes.map(|bytes| (bytes / MIB).to_string()));
     put("cpuPercent", details.limits.child.cpu_percent.map(|percent| percent.to_string()));
-    put("hooks", Some(lines(&details.hooks, hook_text)));
-    form
-}
-
-/// The fields of an expression: one of the usual ones, or as it is.
-fn times(cron: Option<&str>) -> Form {
-    let mut fields = vec![
-        ("frequency", "daily".to_owned()),
-        ("minute", "0".to_owned()),
-        ("dailyTime", "02:30".to_owned()),
-        ("weeklyDay", "0".to_owned()),
-        ("weeklyTime", "02:30".to_owned()),
-        ("monthlyDay", "1".to_owned()),
-        ("monthlyTime", "02:30".to_owned()),
-        ("cron", cron.unwrap_or("30 2 * * 1-5").to_owned()),
-    ];
-    let mut set = |name: &str, value: String| {
-        if let Some(field) = fields.iter_mut().find(|field| field.0 == name) {
-            field.1 = value;
-        }
-    };
-    if let Some(cron) = cron {
-        let parts: Vec<&str> = cron.split_whitespace().collect();
-        let number = |text: &str| text.parse::<u8>().ok();
-        let time = |minute: &str, hour: &str| Some(format!("{:02}:{:02}", number(hour)?, number(minute)?));
-        match parts.as_slice() {
-            [minute, "*", "*", "*", "*"] if number(minute).is_some() => {
-                set("frequency", "hourly".to_owned());
-                set("minute", (*minute).to_owned());
-            }
-            [minute, hour, day, "*", weekday] if let Some(time) = time(minute, hour) => match (*day, *weekday) {
-                ("*", "*") => set("dailyTime", time),
-                ("*", day) if WEEKDAYS.iter().any(|known| known.0 == day) => {
-                    set("frequency", "weekly".to_owned());
-                    set("weeklyDay", day.to_owned());
-                    set("weeklyTime", time);
-                }
-                (day, "*") if number(day).is_some() => {
-                    set("frequency", "monthly".to_owned());
-                    set("monthlyDay", day.to_owned());
-                    set("monthlyTime", time);
-                }
-                _ => set("frequency", "custom".to_owned()),
-            },
-            _ => set("frequency", "custom".to_owned()),
-        }
-    }
-    Form(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
-/// The expression that the form's times stand for; `None` when it runs after another schedule.
-pub fn cron(form: &Form) -> Result<Option<String>> {
-    let at = |name: &str| {
-        let time = form.text(name).split_once(':').and_then(|(hour, minute)| Some((hour.parse::<u8>().ok()?, minute.parse::<u8>().ok()?)));
-        time.ok_or_else(|| wrong("cron", "the time of day is not one: write it as 02:30"))
-    };
-    Ok(Some(match form.text("frequency") {
-        "hourly" => format!("{} * * * *", form.text("minute")),
-        "weekly" => at("weeklyTime").map(|(hour, minute)| format!("{minute} {hour} * * {}", form.text("weeklyDay")))?,
-        "monthly" => at("monthlyTime").map(|(hour, minute)| format!("{minute} {hour} {} * *", form.text("monthlyDay")))?,
-        "custom" => form.text("cron").to_owned(),
-        "after" => return Ok(None),
-        _ => at("dailyTime").map(|(hour, minute)| format!("{minute} {hour} * * *"))?,
-    }))
+    Ok(form)
 }
 
 /// The input that a sent form stands for. What the form does not ask stays as it was.
-pub fn read(form: &Form, before: Option<&Schedule>) -> Result<ScheduleInput> {
+pub async fn read(ctx: &Ctx, actor: &Actor, form: &Form, before: Option<&Schedule>) -> Result<ScheduleInput> {
     let cron = cron(form)?;
     let after_schedule_id = if cron.is_none() { form.parse("afterScheduleId")? } else { None };
     if cron.is_none() && after_schedule_id.is_none() {
         return Err(wrong("afterScheduleId", "choose the schedule that it runs after"));
     }
+    let options = scope::read(ctx, actor, form, before).await?;
     let details = read_details(form, before.map(|before| before.details.clone()).unwrap_or_default())?;
     let heartbeat_url = match form.text("heartbeatUrl") {
         "" => form.has("removeHeartbeat").then(String::new),
@@ -259,7 +236,7 @@ pub fn read(form: &Form, before: Option<&Schedule>) -> Result<ScheduleInput> {
             false => before.and_then(|before| before.retention_policy_id),
         },
         heartbeat_url,
-        options: details.options,
+        options,
         destinations: details.destinations,
         attempts: details.attempts,
         limits: details.limits,
@@ -273,7 +250,6 @@ pub fn read(form: &Form, before: Option<&Schedule>) -> Result<ScheduleInput> {
 }
 
 fn read_details(form: &Form, mut details: ScheduleDetails) -> Result<ScheduleDetails> {
-    details.options = read_options(form, details.options)?;
     details.destinations = read_destinations(form, &details.destinations)?;
     details.catch_up = form.has("catchUp");
     details.overlap = form.parse("overlap")?.unwrap_or(Overlap::Skip);
@@ -290,21 +266,10 @@ fn read_details(form: &Form, mut details: ScheduleDetails) -> Result<ScheduleDet
     if form.text("blackouts") != lines(&details.blackouts, blackout_text) {
         details.blackouts = each_line(form.text("blackouts"), read_blackout)?;
     }
-    // Arguments with spaces cannot be typed here: what nobody changed stays as it is.
-    if form.text("hooks") != lines(&details.hooks, hook_text) {
-        details.hooks = each_line(form.text("hooks"), read_hook)?;
+    if let Some(hooks) = hooks::read(form)? {
+        details.hooks = hooks;
     }
     Ok(details)
-}
-
-fn read_options(form: &Form, before: Option<BackupOptions>) -> Result<Option<BackupOptions>> {
-    match form.text("artifacts") {
-        "" => Ok(None),
-        chosen => {
-            let artifacts = chosen.split(',').map(str::parse).collect::<Result<Vec<ArtifactKind>>>()?;
-            Ok(Some(BackupOptions { artifacts, ..before.unwrap_or_default() }))
-        }
-    }
 }
 
 /// The stores as chosen; what else was set of a store that stays, stays.
@@ -363,29 +328,4 @@ fn read_blackout(line: &str) -> Result<Blackout> {
     let day =
         |word: &str| word.to_lowercase().parse::<Weekday>().map_err(|_| wrong("blackouts", &format!("'{word}' is not a day of the week")));
     Ok(Blackout { from: from.to_owned(), to: to.to_owned(), days: words.map(day).collect::<Result<_>>()? })
-}
-
-/// A hook as it is typed: `before 60s freeze-app --all`.
-fn hook_text(hook: &Hook) -> String {
-    let what = hook.url.clone().unwrap_or_else(|| hook.command.join(" "));
-    format!("{} {}s {what}", hook.stage, hook.timeout_seconds)
-}
-
-fn read_hook(line: &str) -> Result<Hook> {
-    let expected = "write `before 60s command argument` or `after 60s https://...` on a line";
-    let mut words = line.split_whitespace();
-    let stage = words.next().and_then(|word| word.parse().ok());
-    let timeout = words.next().and_then(|word| word.strip_suffix('s')?.parse().ok());
-    let (Some(stage), Some(timeout_seconds)) = (stage, timeout) else { return Err(wrong("hooks", expected)) };
-    let rest: Vec<String> = words.map(str::to_owned).collect();
-    match rest.as_slice() {
-        [] => Err(wrong("hooks", expected)),
-        [url] if url.contains("://") => Ok(Hook { stage, command: Vec::new(), url: Some(url.clone()), timeout_seconds }),
-        _ => Ok(Hook { stage, command: rest, url: None, timeout_seconds }),
-    }
-}
-
-fn artifacts_text(artifacts: &[ArtifactKind]) -> String {
-    let chosen = [ArtifactKind::Dump, ArtifactKind::Snapshot].into_iter().filter(|kind| artifacts.contains(kind));
-    chosen.map(ArtifactKind::as_str).collect::<Vec<_>>().join(",")
 }

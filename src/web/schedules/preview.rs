@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{extract::State, response::Html};
 use chrono_tz::Tz;
 
-use super::{form, words};
+use super::{create::Choice, form, words};
 use crate::{
     domain::{cron, ids::ScheduleId, permissions::Permission, time::Moment},
     error::Error,
@@ -69,6 +69,12 @@ pub async fn form_part(State(ctx): State<Arc<Ctx>>, user: User, form: Form) -> R
     let told = next(&ctx, &user, &form);
     let problem = told.as_ref().err().map(|error| format!("{}{}", message(error), words::hint(error)));
     Ok(render(&ctx, &Next { runs: told.unwrap_or_default(), problem })?)
+}
+
+/// GET /schedules/tables: the part of the form that names the tables of the chosen database.
+pub async fn tables_part(State(ctx): State<Arc<Ctx>>, user: User, Query(choice): Query<Choice>) -> Result<Html<String>, Failure> {
+    user.require(Permission::Configure)?;
+    Ok(render(&ctx, &form::Tables::of(&ctx, &user, choice.database_id).await?)?)
 }
 
 /// The next runs of what a form says, in its zone and in words.

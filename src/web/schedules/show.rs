@@ -105,9 +105,7 @@ fn facts(view: &ScheduleView) -> Vec<(&'static str, String)> {
         let both: Vec<String> = most.into_iter().chain(connections).collect();
         facts.push(("Waits for", format!("{}, at most {} minutes", both.join(" and "), load.latest_after_minutes)));
     }
-    if !details.hooks.is_empty() {
-        facts.push(("Hooks", details.hooks.len().to_string()));
-    }
+    facts.extend(details.hooks.iter().map(|hook| ("Hook", words::hook(hook))));
     if view.schedule.heartbeat {
         facts.push(("Heartbeat", "set, not shown".to_owned()));
     }

@@ -39,7 +39,7 @@ pub async fn page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout, Id(id
     user.require(Permission::Configure)?;
     let before = schedules::get(&ctx, &user, id).await?.schedule;
     let layout = layout.titled(format!("Edit {}", before.name));
-    let form = ScheduleForm::draw(&ctx, &user, form::filled(&before), Some(&before), None).await?;
+    let form = ScheduleForm::draw(&ctx, &user, form::filled(&ctx, &user, &before).await?, Some(&before), None).await?;
     Ok(render(&ctx, &form::Page::new(layout, form))?.into_response())
 }
 
@@ -53,7 +53,7 @@ pub async fn submit(
 ) -> Result<Response, Failure> {
     user.require(Permission::Configure)?;
     let before = schedules::get(&ctx, &user, id).await?.schedule;
-    let result = match form::read(&form, Some(&before)) {
+    let result = match form::read(&ctx, &user, &form, Some(&before)).await {
         Ok(input) => schedules::update(&ctx, &user, id, input).await,
         Err(error) => Err(error),
     };

@@ -1,11 +1,12 @@
 //! Schedules in words.
 
 use chrono_tz::Tz;
+use url::Url;
 
 use super::form::WEEKDAYS;
 use crate::{
     domain::{
-        schedule::{RunStatus, Schedule},
+        schedule::{Hook, RunStatus, Schedule},
         time::Moment,
     },
     error::Error,
@@ -46,6 +47,18 @@ fn expression(cron: &str) -> String {
         _ => None,
     };
     worded.unwrap_or_else(|| cron.to_owned())
+}
+
+/// What a hook runs and when. Of an address only the host: its path may be a secret.
+pub fn hook(hook: &Hook) -> String {
+    let what = match (&hook.url, hook.command.split_first()) {
+        (Some(url), _) => Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| "an address".to_owned()),
+        (None, Some((program, []))) => program.clone(),
+        (None, Some((program, [_]))) => format!("{program} with 1 argument"),
+        (None, Some((program, arguments))) => format!("{program} with {} arguments", arguments.len()),
+        (None, None) => String::new(),
+    };
+    format!("{}: {what}, at most {} s", hook.stage, hook.timeout_seconds)
 }
 
 /// A moment in the schedule's own zone.

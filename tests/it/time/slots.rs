@@ -180,7 +180,7 @@ async fn what_is_not_a_schedule_is_refused_by_field() {
         (json!({"cron": "@daily", "limits": {"timeoutSeconds": 0}}), "limits.timeoutSeconds", "1 second"),
         (json!({"cron": "@daily", "blackouts": [{"from": "00:00", "to": "24:00"}]}), "blackouts", "no time"),
         (json!({"cron": "@daily", "load": {}}), "load", "no limit"),
-        (json!({"cron": "@daily", "hooks": [{"stage": "before", "command": ["../../bin/sh"]}]}), "hooks", "without a path"),
+        (json!({"cron": "@daily", "hooks": [{"stage": "before", "command": ["../../bin/sh"]}]}), "hooks.0", "without a path"),
         (json!({"cron": "@daily", "heartbeatUrl": "ftp://example.com"}), "heartbeatUrl", "http"),
         (
             json!({"cron": "@daily", "destinations": [{"storeId": "00000000-0000-0000-0000-0000000000ff"}]}),

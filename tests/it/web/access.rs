@@ -32,6 +32,7 @@ const CLOSED: &[&str] = &[
     "/notifiers/{id}/edit",
     "/databases/{id}/edit",
     "/schedules/new",
+    "/schedules/tables",
     "/schedules/{id}/edit",
     "/restore/new",
     "/retention-policies/new",

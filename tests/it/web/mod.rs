@@ -10,6 +10,7 @@ mod hostile;
 mod jobs;
 mod monitoring;
 mod pages;
+mod schedule_form;
 mod schedules;
 pub mod site;
 mod uploads;
