@@ -7,6 +7,7 @@ use super::{
     fault::Outcome,
     query::{self, Conditions, holding, text},
     row,
+    schedules::{self, Dependent, Parents},
 };
 use crate::{
     domain::{
@@ -14,6 +15,7 @@ use crate::{
         filter::DatabaseFilter,
         ids::{DatabaseId, OrganizationId},
         page::{Page, PageRequest},
+        time::Moment,
     },
     error::{Error, Result},
 };
@@ -91,14 +93,16 @@ fn update_row(db: &Transaction<'_>, database: &Database) -> Outcome<()> {
     if changed == 0 { Err(missing(database.id).into()) } else { Ok(()) }
 }
 
-/// Forgets the database; its backups stay.
-pub async fn delete(db: &Db, organization: OrganizationId, id: DatabaseId) -> Result<()> {
+/// Forgets the database and its schedules; its backups stay. Schedules of others that run after these: see
+/// [`schedules::let_go`].
+pub async fn delete(db: &Db, organization: OrganizationId, id: DatabaseId, disable: bool, at: Moment) -> Result<Vec<Dependent>> {
     db.write("removing the database", move |db| {
+        let dependents = schedules::let_go(db, organization, &Parents::Of(id), disable, at)?;
         let removed = db.execute(
             "DELETE FROM databases WHERE id = ?1 AND project_id IN (SELECT id FROM projects WHERE organization_id = ?2)",
             params![id.to_string(), organization.to_string()],
         )?;
-        if removed == 0 { Err(missing(id).into()) } else { Ok(()) }
+        if removed == 0 { Err(missing(id).into()) } else { Ok(dependents) }
     })
     .await
 }

@@ -188,11 +188,20 @@ fn policy_of_schedule(db: &Connection, schedule: ScheduleId, store: StoreId) -> 
         Ok((row::parsed_if_set(row, "retention_policy_id")?, details))
     })?;
     let Some((own, details)) = found else { return Ok(None) };
-    if details.destinations.is_empty() {
-        return Ok(own);
-    }
-    let there = details.destinations.iter().find(|destination| destination.store_id == store);
-    Ok(there.and_then(|destination| destination.retention_policy_id.or(own)))
+    Ok(details.policy_in(store, own))
+}
+
+/// The stores that hold good backups of a schedule.
+pub async fn stores_of(db: &Db, organization: OrganizationId, schedule: ScheduleId) -> Result<Vec<StoreId>> {
+    db.read("listing where the schedule's backups are", move |db| {
+        let sql =
+            "SELECT b.store_id AS store_id FROM backups b WHERE b.organization_id = ?1 AND b.schedule_id = ?2 AND b.status = 'completed'
+             UNION
+             SELECT c.store_id FROM backup_copies c JOIN backups b ON b.id = c.backup_id
+             WHERE b.organization_id = ?1 AND b.schedule_id = ?2 AND b.status = 'completed' AND c.status = 'complete'";
+        query::all(db, sql, &[text(organization), text(schedule)], |row| row::parsed(row, "store_id"))
+    })
+    .await
 }
 
 /// The stores that a schedule's backups go to: the first is written by the backup itself. `None` when the schedule is gone.

@@ -100,6 +100,27 @@ fn insert_row(db: &Transaction<'_>, run: &ScheduleRun, first_slot: Moment) -> Ou
     Ok(inserted > 0)
 }
 
+/// Adds a missed run that people are to be told of, at `at` or at the first moment after it that has no run.
+pub(super) fn insert_missed(db: &Transaction<'_>, schedule: ScheduleId, at: Moment, reason: &str) -> Outcome<()> {
+    let mut run = ScheduleRun {
+        id: RunId::new(),
+        schedule_id: schedule,
+        slot: at,
+        status: RunStatus::Missed,
+        reason: Some(reason.to_owned()),
+        slots: 1,
+        not_before: at,
+        job_id: None,
+        backup_id: None,
+        created_at: at,
+        finished_at: Some(at),
+    };
+    while !insert_row(db, &run, run.slot)? {
+        run.slot = run.slot.plus(1);
+    }
+    Ok(())
+}
+
 /// Queues the backup of a run that waits or is new: its row, its job and what the run says, all or nothing. False when the
 /// run does not wait any more, or when another one has its slot.
 pub async fn start(db: &Db, organization: OrganizationId, run: &ScheduleRun, backup: &Backup, job: &Job) -> Result<bool> {

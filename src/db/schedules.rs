@@ -6,7 +6,7 @@ use super::{
     Db,
     fault::Outcome,
     query::{self, Conditions, holding, text},
-    row,
+    row, schedule_runs,
 };
 use crate::{
     domain::{
@@ -115,13 +115,86 @@ fn update_row(db: &Transaction<'_>, organization: OrganizationId, schedule: &Sch
     Ok(())
 }
 
-/// Forgets the schedule and the history of its slots; its backups stay.
-pub async fn delete(db: &Db, organization: OrganizationId, id: ScheduleId) -> Result<()> {
+/// Forgets the schedule and the history of its slots; its backups stay. What runs after it: see [`let_go`].
+pub async fn delete(db: &Db, organization: OrganizationId, id: ScheduleId, disable: bool, at: Moment) -> Result<Vec<Dependent>> {
     db.write("removing the schedule", move |db| {
+        let dependents = let_go(db, organization, &Parents::One(id), disable, at)?;
         let sql = "DELETE FROM schedules WHERE organization_id = ?1 AND id = ?2";
-        if db.execute(sql, params![organization.to_string(), id.to_string()])? == 0 { Err(missing(id).into()) } else { Ok(()) }
+        if db.execute(sql, params![organization.to_string(), id.to_string()])? == 0 { Err(missing(id).into()) } else { Ok(dependents) }
     })
     .await
+}
+
+/// A schedule that runs after one that is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependent {
+    pub id: ScheduleId,
+    pub name: String,
+    pub enabled: bool,
+    /// Name of the schedule that it runs after.
+    pub after: String,
+}
+
+/// Schedules that are to go.
+#[derive(Debug, Clone)]
+pub enum Parents {
+    One(ScheduleId),
+    /// All of a database.
+    Of(DatabaseId),
+}
+
+/// What runs after these schedules and stays when they go, by name.
+pub async fn dependents(db: &Db, organization: OrganizationId, parents: Parents) -> Result<Vec<Dependent>> {
+    db.read("listing what runs after the schedule", move |db| dependents_of(db, organization, &parents)).await
+}
+
+fn dependents_of(db: &Connection, organization: OrganizationId, parents: &Parents) -> Outcome<Vec<Dependent>> {
+    let (which, value) = match parents {
+        Parents::One(id) => ("parent.id = ?2", text(id)),
+        Parents::Of(database) => ("parent.database_id = ?2 AND child.database_id <> ?2", text(database)),
+    };
+    let sql = format!(
+        "SELECT child.id AS id, child.name AS name, child.enabled AS enabled, parent.name AS parent_name
+         FROM schedules AS child JOIN schedules AS parent ON parent.id = child.after_schedule_id
+         WHERE parent.organization_id = ?1 AND {which} ORDER BY child.name, child.id"
+    );
+    query::all(db, &sql, &[text(organization), value], |row| {
+        Ok(Dependent {
+            id: row::parsed(row, "id")?,
+            name: row::plain(row, "name")?,
+            enabled: row::plain(row, "enabled")?,
+            after: row::plain(row, "parent_name")?,
+        })
+    })
+}
+
+/// Schedules that run after one that goes would never start again, and nobody would notice. They are named in an error with
+/// `Conflict`; or, with `disable`, they are disabled, and those that were enabled get a missed run that people are told of.
+pub(super) fn let_go(
+    db: &Transaction<'_>,
+    organization: OrganizationId,
+    parents: &Parents,
+    disable: bool,
+    at: Moment,
+) -> Outcome<Vec<Dependent>> {
+    let dependents = dependents_of(db, organization, parents)?;
+    if !disable && !dependents.is_empty() {
+        let told = |one: &Dependent| (format!("dependents.{}", one.id), format!("'{}' runs after '{}'", one.name, one.after));
+        let names: Vec<String> = dependents.iter().map(|one| format!("'{}'", one.name)).collect();
+        return Err(Error::conflict(format!("it cannot be removed: {} would never start again", names.join(", ")))
+            .hint("give what runs after it another start, or say that it is to be disabled (disableDependents=true)")
+            .fields(dependents.iter().map(told).collect())
+            .into());
+    }
+    for dependent in &dependents {
+        let sql = "UPDATE schedules SET enabled = FALSE, after_schedule_id = NULL, next_run_at = NULL, updated_at = ?2 WHERE id = ?1";
+        db.execute(sql, params![dependent.id.to_string(), at.0])?;
+        if dependent.enabled {
+            let reason = format!("it never runs again: the schedule that it waited for, '{}', was removed", dependent.after);
+            schedule_runs::insert_missed(db, dependent.id, at, &reason)?;
+        }
+    }
+    Ok(dependents)
 }
 
 pub async fn get(db: &Db, organization: OrganizationId, id: ScheduleId) -> Result<Schedule> {

@@ -36,6 +36,18 @@ pub struct Schedule {
     pub updated_at: Moment,
 }
 
+impl Schedule {
+    /// True when nothing starts it any more: the schedule that it ran after was removed.
+    pub fn is_stranded(&self) -> bool {
+        self.cron.is_none() && self.after_schedule_id.is_none()
+    }
+
+    /// The policy of its backups in a store.
+    pub fn policy_in(&self, store: StoreId) -> Option<PolicyId> {
+        self.details.policy_in(store, self.retention_policy_id)
+    }
+}
+
 /// What of a schedule has a default. `{}` is valid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -72,6 +84,18 @@ impl Default for ScheduleDetails {
             load: None,
             hooks: Vec::new(),
         }
+    }
+}
+
+impl ScheduleDetails {
+    /// The policy of backups in a store, where `own` is the schedule's: that of the destination goes first, and a store that is
+    /// none of the named destinations has none.
+    pub fn policy_in(&self, store: StoreId, own: Option<PolicyId>) -> Option<PolicyId> {
+        if self.destinations.is_empty() {
+            return own;
+        }
+        let there = self.destinations.iter().find(|destination| destination.store_id == store)?;
+        there.retention_policy_id.or(own)
     }
 }
 

@@ -171,7 +171,7 @@ async fn a_database_is_read_back_as_it_was_saved_and_only_by_its_organization() 
     let read = db::databases::get(&db, HOME, shop.id).await.unwrap();
     assert_eq!((read.name.as_str(), &read.settings, &read.backup_options), (shop.name.as_str(), &shop.settings, &shop.backup_options));
     assert_eq!(db::databases::get(&db, elsewhere(), shop.id).await.unwrap_err().kind, Kind::NotFound);
-    assert_eq!(db::databases::delete(&db, elsewhere(), shop.id).await.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(db::databases::delete(&db, elsewhere(), shop.id, false, Moment::now()).await.unwrap_err().kind, Kind::NotFound);
     assert!(db::databases::find_by_name(&db, HOME, &shop.name).await.unwrap().is_some());
 
     let found = |q: &str| DatabaseFilter { q: Some(q.to_owned()), engine: None };
@@ -186,7 +186,7 @@ async fn a_database_is_read_back_as_it_was_saved_and_only_by_its_organization() 
     let refused = db::databases::insert(&db, &twin).await.unwrap_err();
     assert_eq!(refused.kind, Kind::Conflict);
     assert!(refused.to_string().contains("another one has the same name"), "{refused}");
-    db::databases::delete(&db, HOME, shop.id).await.unwrap();
+    db::databases::delete(&db, HOME, shop.id, false, Moment::now()).await.unwrap();
     assert_eq!(db::databases::get(&db, HOME, shop.id).await.unwrap_err().kind, Kind::NotFound);
 }
 
@@ -196,7 +196,7 @@ async fn a_store_in_use_cannot_be_removed() {
     let local = store(&db).await;
     let shop = database(&db, "shop").await;
     assert_eq!(db::stores::delete(&db, HOME, local.id).await.unwrap_err().kind, Kind::Conflict);
-    db::databases::delete(&db, HOME, shop.id).await.unwrap();
+    db::databases::delete(&db, HOME, shop.id, false, Moment::now()).await.unwrap();
     db::stores::delete(&db, HOME, local.id).await.unwrap();
     assert!(db::stores::list(&db, HOME).await.unwrap().is_empty());
 }
@@ -226,7 +226,7 @@ async fn a_backup_completes_once_with_all_its_artifacts_and_then_stays_completed
     assert_eq!(db::backups::keys_in_store(&db, shop.store_id).await.unwrap().len(), 2);
     assert!(db::backups::unfinished(&db).await.unwrap().is_empty());
 
-    db::databases::delete(&db, HOME, shop.id).await.unwrap();
+    db::databases::delete(&db, HOME, shop.id, false, Moment::now()).await.unwrap();
     assert_eq!(db::backups::get(&db, HOME, made.id).await.unwrap().database_id, None, "a backup outlives its database");
     db::backups::delete(&db, HOME, made.id).await.unwrap();
     assert!(!db::backups::exists(&db, made.id).await.unwrap());

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ctx, audit, learned, secrets};
+use super::{
+    Ctx, audit, learned,
+    schedules::{self, Removal},
+    secrets,
+};
 use crate::{
     db,
     domain::{
@@ -138,12 +142,14 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInp
     view(ctx, database).await
 }
 
-/// Removes a database from the configuration. Its backups stay in the catalogue and in their stores.
-pub async fn delete(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<()> {
+/// Removes a database and its schedules from the configuration. Its backups stay in the catalogue and in their stores.
+/// Errors with `CONFLICT`, naming them, while schedules of other databases run after its own, unless they are to be disabled.
+pub async fn delete(ctx: &Ctx, actor: &Actor, id: DatabaseId, removal: Removal) -> Result<()> {
     actor.require(Permission::Configure)?;
     let database = db::databases::get(&ctx.db, actor.organization_id, id).await?;
-    db::databases::delete(&ctx.db, actor.organization_id, id).await?;
-    audit::record(ctx, actor, "database.delete", id, json!({ "name": database.name })).await
+    let let_go = db::databases::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await?;
+    audit::record(ctx, actor, "database.delete", id, json!({ "name": database.name })).await?;
+    schedules::record_let_go(ctx, actor, &let_go).await
 }
 
 /// The connection settings with secrets in clear.

@@ -6,7 +6,7 @@ use super::{Ctx, system};
 use crate::{
     db,
     domain::{
-        database::Settings,
+        database::{Database, Settings},
         fields::SettingsExt,
         ids::{DatabaseId, OrganizationId},
         notice::{Alert, Notice, NoticeEvent, Severity},
@@ -81,6 +81,27 @@ async fn raise_end(
 /// A slot of a schedule passed and nothing ran. May be called twice for one run.
 pub(super) async fn missed(ctx: &Arc<Ctx>, organization: OrganizationId, schedule: &Schedule, run: &ScheduleRun) -> Result<()> {
     let Some(database) = found(db::databases::get(&ctx.db, organization, schedule.database_id).await)? else { return Ok(()) };
+    let mut notice =
+        if schedule.is_stranded() { stranded(ctx, &database, schedule, run) } else { slots_missed(ctx, &database, schedule, run) };
+    notice.database_id = Some(database.id);
+    notice.group = group(database.id, Some(schedule.id.to_string()));
+    notice.facts.push(("Schedule".into(), schedule.name.clone()));
+    fact_last_good(ctx, organization, database.id, &mut notice).await?;
+    raise(ctx, organization, notice, &format!("missed:{}", run.id)).await.map(drop)
+}
+
+/// It will miss everything from now on.
+fn stranded(ctx: &Ctx, database: &Database, schedule: &Schedule, run: &ScheduleRun) -> Notice {
+    let title = format!("{} is no longer backed up by '{}'", database.name, schedule.name);
+    let mut notice = words::notice(ctx, NoticeEvent::BackupMissed, Severity::Warning, &database.name, title);
+    let reason = run.reason.as_deref().map(words::sentence).unwrap_or_default();
+    notice.what = format!("The schedule '{}' was switched off. {reason}", schedule.name);
+    notice.next_step = "Give the schedule times of its own, or another schedule to run after, and switch it on. Or remove it.".into();
+    notice.link = words::link(ctx, &format!("/schedules/{}", schedule.id));
+    notice
+}
+
+fn slots_missed(ctx: &Ctx, database: &Database, schedule: &Schedule, run: &ScheduleRun) -> Notice {
     let slots = if run.slots == 1 { "1 backup".to_owned() } else { format!("{} backups", run.slots) };
     let title = format!("{slots} of {} missed", database.name);
     let mut notice = words::notice(ctx, NoticeEvent::BackupMissed, Severity::Warning, &database.name, title);
@@ -95,11 +116,7 @@ pub(super) async fn missed(ctx: &Arc<Ctx>, organization: OrganizationId, schedul
                         container, a machine that slept, a full disk."
             .into();
     notice.link = words::link(ctx, &format!("/databases/{}", database.id));
-    notice.database_id = Some(database.id);
-    notice.group = group(database.id, Some(schedule.id.to_string()));
-    notice.facts.push(("Schedule".into(), schedule.name.clone()));
-    fact_last_good(ctx, organization, database.id, &mut notice).await?;
-    raise(ctx, organization, notice, &format!("missed:{}", run.id)).await.map(drop)
+    notice
 }
 
 /// Backups of a database by one schedule, or by none.

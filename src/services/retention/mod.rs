@@ -15,8 +15,9 @@ use crate::{
         page::PageRequest,
         permissions::{Actor, Permission},
         retention::{GroupPlan, Policy, RetentionPolicy},
+        schedule::Schedule,
     },
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 mod run;
@@ -115,6 +116,28 @@ pub async fn set_manual(ctx: &Ctx, actor: &Actor, database: DatabaseId, policy: 
     }
     db::retention_policies::set_manual(&ctx.db, actor.organization_id, database, policy).await?;
     audit::record(ctx, actor, "retention.policy.choose", database, json!({ "policyId": policy })).await
+}
+
+/// Another policy over backups that exist may delete them: whoever chooses it for a schedule must be allowed to delete.
+/// Keeping all of them is for everybody who may change the schedule. Errors with `FORBIDDEN`.
+pub(super) async fn check_choice(ctx: &Ctx, actor: &Actor, before: &Schedule, after: &Schedule) -> Result<()> {
+    if actor.may(Permission::DeleteBackups) {
+        return Ok(());
+    }
+    let stores = db::retention::stores_of(&ctx.db, actor.organization_id, before.id).await?;
+    if !stores.into_iter().any(|store| after.policy_in(store).is_some_and(|new| before.policy_in(store) != Some(new))) {
+        return Ok(());
+    }
+    let text = format!(
+        "'{}' has backups, and another retention policy may delete them: {} ({}) may not choose it, because that needs the permission {:?}",
+        before.name,
+        actor.name,
+        actor.role,
+        Permission::DeleteBackups
+    );
+    Err(Error::new(Kind::Forbidden, text)
+        .hint("leave the policy as it is, keep every backup, or ask an administrator to choose another one")
+        .fields(vec![("retentionPolicyId".into(), "another policy takes the right to delete backups".into())]))
 }
 
 /// What a run would do now, group by group: to one database or to all; by the policies that apply, or by a draft in their

@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ctx, audit};
+use super::{Ctx, audit, retention};
 use crate::{
     db::{self, schedules::Heartbeat},
     domain::{
@@ -26,6 +26,7 @@ mod load;
 mod start;
 mod tick;
 
+pub use crate::db::schedules::{Dependent, Parents};
 pub(super) use ended::ended;
 pub(super) use input::heartbeat_purpose;
 pub use input::{PreviewInput, ScheduleInput};
@@ -101,12 +102,14 @@ pub async fn create(ctx: &Arc<Ctx>, actor: &Actor, input: ScheduleInput) -> Resu
     get(ctx, actor, schedule.id).await
 }
 
-/// Replaces what the schedule says. The heartbeat address stays unless another one, or a blank one, is given.
+/// Replaces what the schedule says. The heartbeat address stays unless another one, or a blank one, is given. Another
+/// retention policy over backups that exist takes the right to delete them.
 pub async fn update(ctx: &Arc<Ctx>, actor: &Actor, id: ScheduleId, input: ScheduleInput) -> Result<ScheduleView> {
     actor.require(Permission::Configure)?;
     let before = db::schedules::get(&ctx.db, actor.organization_id, id).await?;
     let now = ctx.now();
     let (schedule, heartbeat) = input::check(ctx, actor, input, Some(&before), now).await?;
+    retention::check_choice(ctx, actor, &before, &schedule).await?;
     save(ctx, actor, &before, schedule, heartbeat, now).await?;
     let saved = get(ctx, actor, id).await?;
     audit::record(ctx, actor, "schedule.update", id, facts(&saved.schedule)).await?;
@@ -117,6 +120,10 @@ pub async fn update(ctx: &Arc<Ctx>, actor: &Actor, id: ScheduleId, input: Schedu
 pub async fn set_enabled(ctx: &Arc<Ctx>, actor: &Actor, id: ScheduleId, enabled: bool) -> Result<ScheduleView> {
     actor.require(Permission::Configure)?;
     let before = db::schedules::get(&ctx.db, actor.organization_id, id).await?;
+    if enabled && before.is_stranded() {
+        return Err(Error::conflict(format!("'{}' has no start any more: the schedule that it ran after was removed", before.name))
+            .hint("change it: give it times of its own, or another schedule to run after"));
+    }
     if before.enabled != enabled {
         let now = ctx.now();
         if before.enabled {
@@ -143,17 +150,37 @@ async fn save(ctx: &Arc<Ctx>, actor: &Actor, before: &Schedule, mut schedule: Sc
     db::schedules::update(&ctx.db, actor.organization_id, &schedule, heartbeat).await
 }
 
-/// Removes the schedule and its history; its backups stay. Errors with `CONFLICT` while others run after it.
-pub async fn delete(ctx: &Ctx, actor: &Actor, id: ScheduleId) -> Result<()> {
+/// What becomes of schedules that run after one that is removed.
+#[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub struct Removal {
+    /// Disable schedules that run after what is removed, and tell people; otherwise nothing is removed while there are any.
+    pub disable_dependents: bool,
+}
+
+/// Removes the schedule and its history; its backups stay. Errors with `CONFLICT`, naming them, while others run after it,
+/// unless they are to be disabled.
+pub async fn delete(ctx: &Ctx, actor: &Actor, id: ScheduleId, removal: Removal) -> Result<()> {
     actor.require(Permission::Configure)?;
     let schedule = db::schedules::get(&ctx.db, actor.organization_id, id).await?;
-    let after: Vec<_> = db::schedules::after(&ctx.db, actor.organization_id, id).await?.into_iter().map(|child| child.name).collect();
-    if !after.is_empty() {
-        return Err(Error::conflict(format!("'{}' cannot be removed: {} runs after it", schedule.name, after.join(", ")))
-            .hint("give what runs after it another start, or remove it first"));
+    let let_go = db::schedules::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await?;
+    audit::record(ctx, actor, "schedule.delete", id, facts(&schedule)).await?;
+    record_let_go(ctx, actor, &let_go).await
+}
+
+/// What runs after a schedule, or after those of a database, and would lose its start with it.
+pub async fn dependents(ctx: &Ctx, actor: &Actor, parents: Parents) -> Result<Vec<Dependent>> {
+    actor.require(Permission::View)?;
+    db::schedules::dependents(&ctx.db, actor.organization_id, parents).await
+}
+
+/// The trail of schedules that lost what they ran after.
+pub(super) async fn record_let_go(ctx: &Ctx, actor: &Actor, dependents: &[Dependent]) -> Result<()> {
+    for one in dependents {
+        audit::record(ctx, actor, "schedule.disable", one.id, json!({ "name": one.name, "removed": one.after })).await?;
     }
-    db::schedules::delete(&ctx.db, actor.organization_id, id).await?;
-    audit::record(ctx, actor, "schedule.delete", id, facts(&schedule)).await
+    Ok(())
 }
 
 /// Runs the schedule now, whatever the time, the load and the blackouts are, enabled or not.

@@ -7,19 +7,25 @@ use axum::{extract::State, response::Redirect};
 use crate::{
     domain::{ids::DatabaseId, permissions::Permission},
     error::Error,
-    services::{Ctx, databases},
+    services::{Ctx, databases, schedules::Removal},
     web::{
         envelope::{self, Envelope, Nothing},
         error::Failure,
-        extract::{Form, Id, User},
+        extract::{Form, Id, Query, User},
     },
 };
 
-/// Removes a database. Its backups stay in the catalogue and in their stores.
-#[utoipa::path(delete, path = "/api/databases/{id}", tag = "databases", params(("id" = DatabaseId, Path)),
+/// Removes a database and its schedules. Its backups stay in the catalogue and in their stores. CONFLICT names the schedules of
+/// other databases that run after its own, unless they are to be disabled.
+#[utoipa::path(delete, path = "/api/databases/{id}", tag = "databases", params(("id" = DatabaseId, Path), Removal),
     responses((status = 200, body = Envelope<Nothing>)))]
-pub async fn api(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<DatabaseId>) -> Result<Envelope<Nothing>, Failure> {
-    databases::delete(&ctx, &user, id).await?;
+pub async fn api(
+    State(ctx): State<Arc<Ctx>>,
+    user: User,
+    Id(id): Id<DatabaseId>,
+    Query(removal): Query<Removal>,
+) -> Result<Envelope<Nothing>, Failure> {
+    databases::delete(&ctx, &user, id, removal).await?;
     Ok(envelope::done())
 }
 
@@ -32,6 +38,6 @@ pub async fn submit(State(ctx): State<Arc<Ctx>>, user: User, Id(id): Id<Database
             .hint("go back and type the name exactly")
             .into());
     }
-    databases::delete(&ctx, &user, id).await?;
+    databases::delete(&ctx, &user, id, Removal { disable_dependents: form.has("disableDependents") }).await?;
     Ok(Redirect::to("/databases?notice=removed"))
 }

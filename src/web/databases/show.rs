@@ -22,7 +22,7 @@ use crate::{
         Ctx,
         backup::{self, BackupRequest},
         databases::{self, DatabaseView},
-        schedules::{self, ScheduleView},
+        schedules::{self, Dependent, Parents, ScheduleView},
     },
     web::{
         compare::picker::{self, Point},
@@ -48,6 +48,8 @@ struct Show {
     /// The newest backups that can be compared, newest first.
     points: Vec<Point>,
     schedules: Vec<ScheduleView>,
+    /// Schedules of other databases that run after these.
+    dependents: Vec<Dependent>,
     pager: Pager,
 }
 
@@ -74,7 +76,9 @@ pub async fn page(
     let pager = Pager::new(&uri, &backups);
     let points = picker::points(&ctx, &user, id, 12).await?;
     let schedules = schedules::of_database(&ctx, &user, id).await?;
-    Ok(render(&ctx, &Show { layout: layout.titled(database.name.clone()), database, settings, backups, points, schedules, pager })?)
+    let dependents = schedules::dependents(&ctx, &user, Parents::Of(id)).await?;
+    let layout = layout.titled(database.name.clone());
+    Ok(render(&ctx, &Show { layout, database, settings, backups, points, schedules, dependents, pager })?)
 }
 
 /// POST /databases/{id}/backup: back up now.

@@ -14,7 +14,7 @@ use crate::{
     },
     services::{
         Ctx,
-        schedules::{self, ScheduleView},
+        schedules::{self, Dependent, Parents, ScheduleView},
     },
     web::{
         envelope::{self, Envelope},
@@ -35,6 +35,8 @@ struct Show {
     next: Vec<String>,
     /// Label and text of what is set otherwise than by itself.
     facts: Vec<(&'static str, String)>,
+    /// What runs after it.
+    dependents: Vec<Dependent>,
     runs: Page<ScheduleRun>,
     pager: Pager,
     here: String,
@@ -69,12 +71,13 @@ pub async fn page(
     Query(page): Query<PageRequest>,
 ) -> Result<Html<String>, Failure> {
     let view = schedules::get(&ctx, &user, id).await?;
+    let dependents = schedules::dependents(&ctx, &user, Parents::One(id)).await?;
     let runs = schedules::runs(&ctx, &user, id, PageRequest { limit: page.limit.min(20), ..page }).await?;
     let next = if view.schedule.enabled { schedules::next_runs(&ctx, &user, id, 5).await? } else { Vec::new() };
     let next = next.into_iter().map(|run| words::slot(run, &view.schedule)).collect();
     let pager = Pager::new(&uri, &runs);
     let (layout, facts, here) = (layout.titled(view.schedule.name.clone()), facts(&view), uri.to_string());
-    Ok(render(&ctx, &Show { layout, view, next, facts, runs, pager, here })?)
+    Ok(render(&ctx, &Show { layout, view, next, facts, dependents, runs, pager, here })?)
 }
 
 fn facts(view: &ScheduleView) -> Vec<(&'static str, String)> {

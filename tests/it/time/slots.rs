@@ -10,7 +10,7 @@ use dbsnap::{
         permissions::{Actor, Role},
         schedule::RunStatus,
     },
-    services::schedules,
+    services::schedules::{self, Removal},
 };
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ async fn a_change_takes_effect_at_once_and_loses_no_slot_that_was_due() {
     assert_eq!(world.work().await, 1);
     let history = ["11-20 13:00 completed", "11-20 13:30 completed", "11-20 16:30 completed"];
     assert_eq!(told(&world.runs(&schedule).await), history);
-    schedules::delete(ctx, &actor, id).await.unwrap();
+    schedules::delete(ctx, &actor, id, Removal::default()).await.unwrap();
     assert_eq!(db::schedules::list(&ctx.db, HOME, &ScheduleFilter::default(), PageRequest::default()).await.unwrap().total, 0);
     assert_eq!(world.backup_jobs().await, 3);
     let backups = db::backups::list(&ctx.db, HOME, &Default::default(), PageRequest::default()).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_chain_runs_after_each_success_and_after_nothing_else() {
     let circle = input(one, "first", json!({"afterScheduleId": second.schedule.id}));
     let error = schedules::update(ctx, &actor, first.schedule.id, circle).await.unwrap_err();
     assert!(error.to_string().contains("run after itself"), "{error}");
-    let error = schedules::delete(ctx, &actor, first.schedule.id).await.unwrap_err();
+    let error = schedules::delete(ctx, &actor, first.schedule.id, Removal::default()).await.unwrap_err();
     assert!(error.kind.code() == "CONFLICT" && error.to_string().contains("second"), "{error}");
 }
 
@@ -162,7 +162,7 @@ async fn a_person_runs_it_now_and_not_twice_at_once() {
     assert_eq!(told(&world.runs(&schedule).await), ["11-20 12:00 completed"]);
     let viewer = Actor { role: Role::Viewer, ..actor };
     assert_eq!(schedules::run_now(ctx, &viewer, id).await.unwrap_err().kind.code(), "FORBIDDEN");
-    assert_eq!(schedules::delete(ctx, &viewer, id).await.unwrap_err().kind.code(), "FORBIDDEN");
+    assert_eq!(schedules::delete(ctx, &viewer, id, Removal::default()).await.unwrap_err().kind.code(), "FORBIDDEN");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod jobs;
 mod monitoring;
 mod pages;
 mod schedule_form;
+mod schedule_rules;
 mod schedules;
 pub mod site;
 mod uploads;
