@@ -15,7 +15,7 @@ use crate::{
     domain::{
         events::Progress,
         filter::JobFilter,
-        ids::{BackupId, JobId, OrganizationId},
+        ids::{BackupId, DatabaseId, JobId, OrganizationId},
         job::{Job, JobKind, JobStatus},
         page::{Page, PageRequest},
         time::Moment,
@@ -230,15 +230,27 @@ pub async fn request_cancel(db: &Db, organization: OrganizationId, id: JobId) ->
 }
 
 /// Queues `again`, which does once more what a job that did not end well was for, and takes that one off the list of dead
-/// letters. Errors with `Conflict` when it ended well, is not over, or its retry before this one is not over.
-pub async fn retry(db: &Db, organization: OrganizationId, id: JobId, again: &Job) -> Result<()> {
+/// letters: both or neither. Errors with `Conflict` when it ended well, is not over, or its retry before this one is not over;
+/// when the work is queued again already; and with `letter` when it is no dead letter any more.
+pub async fn retry(db: &Db, organization: OrganizationId, id: JobId, again: &Job, letter: bool) -> Result<()> {
     let again = again.clone();
     db.write("retrying the job", move |db| {
-        let sql = "UPDATE jobs SET dead = FALSE, retried_as = ?3
-                   WHERE organization_id = ?1 AND id = ?2 AND status IN ('failed', 'cancelled', 'interrupted')
-                       AND NOT EXISTS (SELECT 1 FROM jobs AS open WHERE open.id = jobs.retried_as AND open.status IN ('queued', 'running'))";
-        if db.execute(sql, params![organization.to_string(), id.to_string(), again.id.to_string()])? == 0 {
-            return Err(refusal(db, organization, id, "is not retried: its retry before this one is not over, or it is")?.into());
+        let (only, refused) = match letter {
+            true => (" AND dead = TRUE", "is no dead letter any more, somebody has retried or dropped it: it is"),
+            false => ("", "is not retried: its retry before this one is not over, or it is"),
+        };
+        let sql = format!(
+            "UPDATE jobs SET dead = FALSE, retried_as = ?3
+             WHERE organization_id = ?1 AND id = ?2 AND status IN ('failed', 'cancelled', 'interrupted'){only}
+                 AND NOT EXISTS (SELECT 1 FROM jobs AS open WHERE open.id = jobs.retried_as AND open.status IN ('queued', 'running'))"
+        );
+        if db.execute(&sql, params![organization.to_string(), id.to_string(), again.id.to_string()])? == 0 {
+            return Err(refusal(db, organization, id, refused)?.into());
+        }
+        let sql = "SELECT id FROM jobs WHERE backup_id = ?1 AND kind = ?2 AND status = 'queued' LIMIT 1";
+        let values = [again.backup_id.map(text).into(), text(again.kind)];
+        if let Some(other) = query::first(db, sql, &values, |row| row::parsed::<JobId>(row, "id"))? {
+            return Err(Error::conflict(format!("it is queued again already, as job {other}")).hint("wait for that job").into());
         }
         if let Some(diff) = again.diff_id {
             diffs::queue_row(db, diff, again.id)?;
@@ -270,11 +282,24 @@ pub async fn leave_dead_letters(db: &Db, organization: OrganizationId, id: JobId
     .await
 }
 
-/// The dead letters, of one kind or of all, the one that ended first at the beginning, at most `limit`.
-pub async fn dead_letters(db: &Db, organization: OrganizationId, kind: Option<JobKind>, limit: u32) -> Result<Vec<JobId>> {
+/// The dead letters, of one kind and one database or of all, the one that ended first at the beginning, at most `limit`.
+pub async fn dead_letters(
+    db: &Db,
+    organization: OrganizationId,
+    kind: Option<JobKind>,
+    database: Option<DatabaseId>,
+    limit: u32,
+) -> Result<Vec<JobId>> {
     db.read("listing dead letters", move |db| {
-        let sql = "SELECT id FROM jobs WHERE organization_id = ?1 AND dead = TRUE AND (?2 IS NULL OR kind = ?2) ORDER BY finished_at, id LIMIT ?3";
-        let values = [text(organization), kind.map(|kind| kind.to_string()).into(), i64::from(limit).into()];
+        let sql = "SELECT id FROM jobs WHERE dead = TRUE AND organization_id = ?1 AND (?2 IS NULL OR kind = ?2)
+                       AND (?3 IS NULL OR database_id = ?3)
+                   ORDER BY finished_at, id LIMIT ?4";
+        let values = [
+            text(organization),
+            kind.map(|kind| kind.to_string()).into(),
+            database.map(|id| id.to_string()).into(),
+            i64::from(limit).into(),
+        ];
         query::all(db, sql, &values, |row| row::parsed(row, "id"))
     })
     .await

@@ -51,17 +51,29 @@ pub async fn cancel(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
 }
 
 /// Queues a failed, cancelled or interrupted job once more, with its attempts counted anew.
-/// A restore is not repeated: what its first run left has to be looked at by a person. Errors with `CONFLICT` while an earlier
-/// retry of it is open.
+/// A restore is not repeated: what its first run left has to be looked at by a person. Errors with `CONFLICT` when what it is
+/// about is gone, and while an earlier retry of it is open.
 pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
+    repeat(ctx, actor, id, false).await
+}
+
+/// [`retry`]; of a `letter` only while it is a dead one.
+async fn repeat(ctx: &Arc<Ctx>, actor: &Actor, id: JobId, letter: bool) -> Result<Job> {
     let job = get(ctx, actor, id).await?;
     actor.require(Permission::RunBackups)?;
+    if let Some(needed) = permission_of(&job) {
+        actor.require(needed)?;
+    }
     if !matches!(job.status, JobStatus::Failed | JobStatus::Cancelled | JobStatus::Interrupted) {
         return Err(Error::conflict(format!("the job is {}: only one that did not complete can be retried", job.status)));
     }
     if job.kind == JobKind::Restore {
         return Err(Error::conflict("a restore is not retried by itself").hint("start a new restore after looking at the target"));
     }
+    if letter && !job.dead {
+        return Err(Error::conflict("the job is no dead letter any more: somebody has retried or dropped it"));
+    }
+    check_subject(ctx, actor.organization_id, &job).await?;
     let again = Job {
         payload: job.payload,
         database_id: job.database_id,
@@ -74,10 +86,44 @@ pub async fn retry(ctx: &Arc<Ctx>, actor: &Actor, id: JobId) -> Result<Job> {
         max_attempts: job.max_attempts,
         ..new(job.kind, ctx)
     };
-    db::jobs::retry(&ctx.db, actor.organization_id, id, &again).await?;
+    db::jobs::retry(&ctx.db, actor.organization_id, id, &again, letter).await?;
     queued(ctx, &again);
     audit::record(ctx, actor, "job.retry", id, json!({ "retriedAs": again.id })).await?;
     Ok(again)
+}
+
+/// What starting such a job takes besides the permission to run backups.
+fn permission_of(job: &Job) -> Option<Permission> {
+    match job.kind {
+        JobKind::Retention => Some(Permission::DeleteBackups),
+        JobKind::Maintenance => Some(Permission::Settings),
+        JobKind::Verify if job.payload.get("deep").is_some() => Some(Permission::Restore),
+        _ => None,
+    }
+}
+
+/// Errors with `CONFLICT` when the database or the backup that a job is about is gone: it could only fail again.
+async fn check_subject(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<()> {
+    let gone = |what: &str, next: &str| Err(Error::conflict(format!("it cannot be retried: {what}")).hint(next));
+    if let Some(id) = job.database_id
+        && !is_there(db::databases::get(&ctx.db, organization, id).await)?
+    {
+        return gone("its database was removed", "drop the job, or add the database again and start anew");
+    }
+    if let Some(id) = job.backup_id
+        && !is_there(db::backups::get(&ctx.db, organization, id).await)?
+    {
+        return gone("its backup was deleted", "drop the job, and start a new one for a backup that is there");
+    }
+    Ok(())
+}
+
+fn is_there<T>(found: Result<T>) -> Result<bool> {
+    match found {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == Kind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Lets a waiting job start before those with smaller numbers, or after those with larger ones.

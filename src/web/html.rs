@@ -69,7 +69,10 @@ const NOTICES: &[(&str, &str)] = &[
     ("verifying", "Verification has started; its result appears here."),
     ("cancelling", "Cancelling: it stops at the next safe point."),
     ("retried", "Queued again."),
-    ("retried-some", "Queued again, but not all: what is still here, such as a restore, has to be started anew by a person."),
+    (
+        "retried-some",
+        "Queued again, but not all: what is still here, such as a restore or what is about a removed database, cannot be retried.",
+    ),
     ("dropped", "Dropped. The jobs and their logs stay in the history."),
     ("dropped-some", "Dropped, but some were no dead letters any more."),
     ("notifier-added", "The notifier was added. Send a test to see that it arrives."),

@@ -479,15 +479,17 @@ async fn a_cancel_settles_a_queued_job_asks_a_running_one_and_is_refused_for_one
     assert_eq!((refused.kind, refused.context.contains("already cancelled")), (Kind::Conflict, true), "{refused}");
 
     let again = job(JobKind::Backup, None, 1);
-    db::jobs::retry(&db, HOME, queued.id, &again).await.unwrap();
-    let twice = db::jobs::retry(&db, HOME, queued.id, &job(JobKind::Backup, None, 1)).await.unwrap_err();
+    db::jobs::retry(&db, HOME, queued.id, &again, false).await.unwrap();
+    let twice = db::jobs::retry(&db, HOME, queued.id, &job(JobKind::Backup, None, 1), false).await.unwrap_err();
     assert_eq!((twice.kind, twice.context.contains("its retry before this one is not over")), (Kind::Conflict, true), "{twice}");
     let (_, running) = db::jobs::claim(&db, &lease("w"), Moment::now(), ROOM).await.unwrap().unwrap();
     assert_eq!(db::jobs::request_cancel(&db, HOME, running.id).await.unwrap().status, JobStatus::Running);
     assert!(db::jobs::heartbeat(&db, running.id, &lease("w"), None).await.unwrap().cancel_requested);
     assert_eq!(running.id, again.id);
-    assert_eq!(db::jobs::retry(&db, HOME, running.id, &job(JobKind::Backup, None, 1)).await.unwrap_err().kind, Kind::Conflict);
+    assert_eq!(db::jobs::retry(&db, HOME, running.id, &job(JobKind::Backup, None, 1), false).await.unwrap_err().kind, Kind::Conflict);
     let late = db::jobs::requeue(&db, running.id, "w", Moment::now().plus(3_600_000), Some("timeout"), true, Moment(7)).await.unwrap();
     let late = late.unwrap();
     assert_eq!((late.status, late.finished_at), (JobStatus::Cancelled, Some(Moment(7))), "it does not wait for an hour first");
+    let no_letter = db::jobs::retry(&db, HOME, queued.id, &job(JobKind::Backup, None, 1), true).await.unwrap_err();
+    assert_eq!(no_letter.kind, Kind::Conflict, "a cancelled job is no dead letter");
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::retry;
+use super::repeat;
 use crate::{
     db,
     domain::{
         filter::JobFilter,
-        ids::JobId,
+        ids::{DatabaseId, JobId},
         job::JobKind,
         page::PageRequest,
         permissions::{Actor, Permission},
@@ -30,6 +30,8 @@ pub struct Which {
     pub all: bool,
     /// With `all`: only jobs of this kind.
     pub kind: Option<JobKind>,
+    /// With `all`: only jobs about this database.
+    pub database_id: Option<DatabaseId>,
 }
 
 /// What became of each.
@@ -54,12 +56,12 @@ pub async fn count(ctx: &Ctx, actor: &Actor) -> Result<u64> {
     Ok(super::list(ctx, actor, &filter, PageRequest { page: 1, limit: 1 }).await?.total)
 }
 
-/// Queues each of them once more, see [`retry`]. What cannot be retried is told and stays.
+/// Queues each of them once more, see [`super::retry`]. What cannot be retried is told and stays.
 pub async fn retry_each(ctx: &Arc<Ctx>, actor: &Actor, which: Which) -> Result<Outcome> {
     actor.require(Permission::RunBackups)?;
     let mut outcome = Outcome::default();
     for id in chosen(ctx, actor, which).await? {
-        outcome.take(id, retry(ctx, actor, id).await.map(drop))?;
+        outcome.take(id, repeat(ctx, actor, id, true).await.map(drop))?;
     }
     Ok(outcome)
 }
@@ -84,9 +86,12 @@ async fn drop_one(ctx: &Ctx, actor: &Actor, id: JobId) -> Result<()> {
 
 async fn chosen(ctx: &Ctx, actor: &Actor, which: Which) -> Result<Vec<JobId>> {
     match (which.all, which.ids.is_empty()) {
-        (true, true) => db::jobs::dead_letters(&ctx.db, actor.organization_id, which.kind, MOST).await,
+        (true, true) => db::jobs::dead_letters(&ctx.db, actor.organization_id, which.kind, which.database_id, MOST).await,
         (false, false) if which.ids.len() > MOST as usize => Err(Error::validation(format!("more than {MOST} jobs at once"))),
         (false, false) => Ok(which.ids),
+        (false, true) if which.kind.is_some() || which.database_id.is_some() => {
+            Err(Error::validation("a kind or a database alone chooses no jobs").hint("set all to true with it"))
+        }
         _ => Err(Error::validation("no jobs are chosen").hint("name them in ids, or set all to true, not both")),
     }
 }
@@ -96,7 +101,7 @@ impl Outcome {
     fn take(&mut self, id: JobId, done: Result<()>) -> Result<()> {
         match done {
             Ok(()) => self.done.push(id),
-            Err(error) if matches!(error.kind, Kind::Conflict | Kind::NotFound) => {
+            Err(error) if matches!(error.kind, Kind::Conflict | Kind::NotFound | Kind::Forbidden) => {
                 self.refused.push(Refused { id, reason: error.to_string() });
             }
             Err(error) => return Err(error),

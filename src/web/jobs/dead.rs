@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// Queues dead letters once more: those named in `ids`, or with `all` every one (of one `kind`). What cannot be retried, such
-/// as a restore, is told with the reason and stays.
+/// Queues dead letters once more: those named in `ids`, or with `all` every one (of one `kind`, of one `databaseId`), at most
+/// 1000. What cannot be retried, such as a restore or what is about a removed database, is told with the reason and stays.
 #[utoipa::path(post, path = "/api/jobs/retry", tag = "jobs", request_body = Which, responses((status = 200, body = Envelope<Outcome>)))]
 pub async fn api_retry(State(ctx): State<Arc<Ctx>>, user: User, Body(which): Body<Which>) -> Result<Envelope<Outcome>, Failure> {
     Ok(envelope::ok(dead::retry_each(&ctx, &user, which).await?))
@@ -48,7 +48,7 @@ fn chosen(form: &Form) -> Result<Which> {
     if !all && ids.is_empty() {
         return Err(Error::validation("no jobs are chosen").hint("go back and tick those you mean"));
     }
-    Ok(Which { ids, all, kind: form.parse("kind")? })
+    Ok(Which { ids, all, kind: form.parse("kind")?, database_id: form.parse("databaseId")? })
 }
 
 fn back(notice: &str) -> Redirect {

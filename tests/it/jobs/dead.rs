@@ -81,7 +81,7 @@ async fn all_dead_letters_of_a_kind_are_retried_at_once_and_a_restore_is_left_to
     assert!(outcome.refused[0].reason.contains("start a new restore"), "{}", outcome.refused[0].reason);
     assert_eq!(dead::drop_each(bench.ctx(), &actor, all(None)).await.unwrap().done, [restore]);
 
-    for unclear in [Which::default(), Which { all: true, ids: vec![restore], kind: None }] {
+    for unclear in [Which::default(), Which { all: true, ids: vec![restore], ..Which::default() }] {
         assert_eq!(dead::drop_each(bench.ctx(), &actor, unclear).await.unwrap_err().kind, Kind::Validation);
     }
     let viewer = Actor { role: Role::Viewer, ..Actor::system() };

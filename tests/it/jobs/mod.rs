@@ -36,6 +36,7 @@ use tokio::sync::broadcast;
 
 mod dead;
 mod healing;
+mod letters;
 mod limits;
 mod pause;
 mod pool;
