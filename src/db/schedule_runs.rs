@@ -122,10 +122,14 @@ pub(super) fn insert_missed(db: &Transaction<'_>, schedule: ScheduleId, at: Mome
 }
 
 /// Queues the backup of a run that waits or is new: its row, its job and what the run says, all or nothing. False when the
-/// run does not wait any more, or when another one has its slot.
-pub async fn start(db: &Db, organization: OrganizationId, run: &ScheduleRun, backup: &Backup, job: &Job) -> Result<bool> {
+/// run does not wait any more, when another one has its slot, or with `alone` while another run of the schedule is open.
+pub async fn start(db: &Db, organization: OrganizationId, run: &ScheduleRun, alone: bool, backup: &Backup, job: &Job) -> Result<bool> {
     let (run, backup, job) = (run.clone(), backup.clone(), job.clone());
     db.write("starting a run", move |db| {
+        let open = "SELECT 1 FROM schedule_runs WHERE schedule_id = ?1 AND status IN ('waiting', 'queued') LIMIT 1";
+        if alone && query::first(db, open, &[text(run.schedule_id)], |_| Ok(()))?.is_some() {
+            return Ok(false);
+        }
         insert_row(db, &run, run.slot)?;
         let sql =
             "UPDATE schedule_runs SET status = 'queued', reason = NULL, job_id = ?2, backup_id = ?3 WHERE id = ?1 AND status = 'waiting'";

@@ -194,7 +194,7 @@ pub async fn run_now(ctx: &Arc<Ctx>, actor: &Actor, id: ScheduleId) -> Result<Sc
         );
     }
     let run = new_run(id, ctx.now(), ctx.now());
-    let run = start::start(ctx, actor.organization_id, &schedule, run)
+    let run = start::start(ctx, actor.organization_id, &schedule, run, true)
         .await?
         .ok_or_else(|| Error::conflict(format!("'{}' was started by somebody else at the same moment", schedule.name)))?;
     audit::record(ctx, actor, "schedule.run", id, json!({ "name": schedule.name, "backup": run.backup_id })).await?;

@@ -15,17 +15,18 @@ use crate::{
     services::{Ctx, backup},
 };
 
-/// `None` when the run does not wait any more: it was started or ended elsewhere.
+/// `None` when the run does not wait any more: it was started or ended elsewhere; and with `alone`, when another run is open.
 pub(super) async fn start(
     ctx: &Arc<Ctx>,
     organization: OrganizationId,
     schedule: &Schedule,
     run: ScheduleRun,
+    alone: bool,
 ) -> Result<Option<ScheduleRun>> {
     let database = db::databases::get(&ctx.db, organization, schedule.database_id).await?;
     let kind = backup_type(ctx, organization, schedule).await?;
     let (backup, job) = backup::scheduled(ctx, &database, schedule, kind)?;
-    if !db::schedule_runs::start(&ctx.db, organization, &run, &backup, &job).await? {
+    if !db::schedule_runs::start(&ctx.db, organization, &run, alone, &backup, &job).await? {
         return Ok(None);
     }
     tracing::info!(schedule = schedule.name, slot = %run.slot, job_id = %job.id, "started");

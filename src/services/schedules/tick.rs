@@ -33,6 +33,8 @@ const LOAD: i64 = 30_000;
 
 /// Schedules whose runs are looked at at once.
 const AT_ONCE: usize = 16;
+/// Slots that are walked through before others get their turn.
+const AT_A_TIME: usize = 10_000;
 
 /// Takes what is due and starts what may start. What fails for one schedule is logged and tried at the next tick; errors
 /// only when the catalogue cannot be read.
@@ -75,19 +77,27 @@ pub(super) async fn take(ctx: &Ctx, schedule: &Schedule, now: Moment) -> Result<
             };
         }
     };
-    let mut slots: Vec<Moment> =
-        std::iter::successors(Some(first), |slot| cron.next_after(zone, *slot)).take_while(|slot| *slot <= now).collect();
-    let next = cron.next_after(zone, slots.last().copied().unwrap_or(first));
     let known = db::schedule_runs::known_slots(&ctx.db, schedule.id, first, now).await?;
-    slots.retain(|slot| known.binary_search(slot).is_err());
-    let mut taking = runs_for(schedule, &slots, now);
-    (taking.from, taking.to) = (schedule.next_run_at, next);
     // A clock that was ahead once has had slots counted as missed that come only now.
-    for (from, missed) in db::schedule_runs::missed_since(&ctx.db, schedule.id, first).await? {
-        let again = slots.iter().filter(|slot| from <= **slot && **slot < missed.slot).count();
-        taking.recounted.push((missed.id, u64::try_from(again).unwrap_or(0)));
+    let counted = db::schedule_runs::missed_since(&ctx.db, schedule.id, first).await?;
+    let mut again = vec![0; counted.len()];
+    let (mut due, mut last) = (Due::default(), first);
+    let slots = std::iter::successors(Some(first), |slot| cron.next_after(zone, *slot)).take_while(|slot| *slot <= now);
+    for (number, slot) in slots.enumerate() {
+        last = slot;
+        if known.binary_search(&slot).is_err() {
+            due.add(slot, now);
+            for ((from, missed), again) in counted.iter().zip(&mut again) {
+                *again += u64::from(*from <= slot && slot < missed.slot);
+            }
+        }
+        if number % AT_A_TIME == AT_A_TIME - 1 {
+            tokio::task::yield_now().await;
+        }
     }
-    taking.recounted.retain(|(_, slots)| *slots > 0);
+    let mut taking = runs_for(schedule, &due, now);
+    (taking.from, taking.to) = (schedule.next_run_at, cron.next_after(zone, last));
+    taking.recounted = counted.iter().zip(again).filter(|(_, slots)| *slots > 0).map(|((_, run), slots)| (run.id, slots)).collect();
     let missed = taking.runs.iter().find(|run| run.status == RunStatus::Missed).cloned();
     if db::schedule_runs::take(&ctx.db, schedule.id, taking).await?
         && let Some(run) = missed
@@ -97,22 +107,45 @@ pub(super) async fn take(ctx: &Ctx, schedule: &Schedule, now: Moment) -> Result<
     Ok(false)
 }
 
-fn runs_for(schedule: &Schedule, slots: &[Moment], now: Moment) -> Taking {
-    let late = slots.iter().filter(|slot| now.since(**slot) > LATE).count();
-    let (late, on_time) = slots.split_at(late);
-    let (missed, caught_up) = match late.split_last() {
-        Some((newest, earlier)) if on_time.is_empty() && schedule.details.catch_up => (earlier, Some(newest)),
-        _ => (late, None),
+/// The slots up to now that nobody has taken, not kept one by one: after a clock was wrong by years there are millions.
+#[derive(Default)]
+struct Due {
+    /// Those that are late: how many, the first, the newest and the one before it.
+    late: u64,
+    first: Option<Moment>,
+    newest: Option<Moment>,
+    before_newest: Option<Moment>,
+    on_time: Vec<Moment>,
+}
+
+impl Due {
+    /// Takes one slot more, later than those before.
+    fn add(&mut self, slot: Moment, now: Moment) {
+        if now.since(slot) <= LATE {
+            self.on_time.push(slot);
+            return;
+        }
+        self.late += 1;
+        self.first.get_or_insert(slot);
+        self.before_newest = self.newest.replace(slot);
+    }
+}
+
+fn runs_for(schedule: &Schedule, due: &Due, now: Moment) -> Taking {
+    let caught_up = due.newest.filter(|_| due.on_time.is_empty() && schedule.details.catch_up);
+    let (missed, last) = match caught_up {
+        Some(_) => (due.late - 1, due.before_newest),
+        None => (due.late, due.newest),
     };
-    let missed_run = missed.last().map(|last| ScheduleRun {
+    let missed_run = last.map(|last| ScheduleRun {
         status: RunStatus::Missed,
         reason: Some("dbsnap did not run, or could not reach its catalogue, when it was due".to_owned()),
-        slots: u64::try_from(missed.len()).unwrap_or(1),
+        slots: missed,
         finished_at: Some(now),
-        ..new_run(schedule.id, *last, now)
+        ..new_run(schedule.id, last, now)
     });
-    let due = caught_up.into_iter().chain(on_time).map(|slot| new_run(schedule.id, *slot, now));
-    Taking { runs: missed_run.into_iter().chain(due).collect(), first_missed: missed.first().copied(), ..Taking::default() }
+    let due_now = caught_up.iter().chain(&due.on_time).map(|slot| new_run(schedule.id, *slot, now));
+    Taking { runs: missed_run.into_iter().chain(due_now).collect(), first_missed: due.first, ..Taking::default() }
 }
 
 /// Looks at the runs that wait: those of one schedule in their order, several schedules at once. A database that is asked for
@@ -173,8 +206,10 @@ async fn decide(ctx: &Ctx, organization: OrganizationId, schedule: &Schedule, ru
     if let Some(end) = blackout::ends_at(&schedule.details.blackouts, schedule.time_zone, now) {
         return Ok(Decision::Wait(end, format!("no run starts before {}", local(end))));
     }
+    // A run of a chain has the slot of the run that it comes after, and is due when that one has ended.
+    let due = if schedule.after_schedule_id.is_some() { run.slot.max(run.created_at) } else { run.slot };
     if let Some(condition) = &schedule.details.load
-        && now < run.slot.plus(i64::from(condition.latest_after_minutes) * 60_000)
+        && now < due.plus(i64::from(condition.latest_after_minutes) * 60_000)
         && let Some(reason) = load::above(ctx, organization, schedule, condition).await
     {
         return Ok(Decision::Wait(now.plus(LOAD), reason));
@@ -185,7 +220,7 @@ async fn decide(ctx: &Ctx, organization: OrganizationId, schedule: &Schedule, ru
 /// A run that can never be started is missed, and says why. Whatever may pass by itself is tried at the next tick.
 async fn start_or_miss(ctx: &Arc<Ctx>, organization: OrganizationId, schedule: &Schedule, run: ScheduleRun, now: Moment) -> Result<()> {
     let id = run.id;
-    match start::start(ctx, organization, schedule, run).await {
+    match start::start(ctx, organization, schedule, run, false).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.kind, Kind::Validation | Kind::NotFound) => {
             tracing::error!(schedule = schedule.name, %error, "the run cannot be started");

@@ -26,7 +26,9 @@ use dbsnap::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod chains;
 mod conditions;
+mod edits;
 mod nights;
 mod reference;
 mod slots;
