@@ -147,7 +147,8 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInp
 pub async fn delete(ctx: &Ctx, actor: &Actor, id: DatabaseId, removal: Removal) -> Result<()> {
     actor.require(Permission::Configure)?;
     let database = db::databases::get(&ctx.db, actor.organization_id, id).await?;
-    let let_go = db::databases::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await?;
+    let deleted = db::databases::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await;
+    let let_go = deleted.map_err(|error| error.while_doing(format!("removing the database '{}'", database.name)))?;
     audit::record(ctx, actor, "database.delete", id, json!({ "name": database.name })).await?;
     schedules::record_let_go(ctx, actor, &let_go).await
 }

@@ -164,7 +164,8 @@ pub struct Removal {
 pub async fn delete(ctx: &Ctx, actor: &Actor, id: ScheduleId, removal: Removal) -> Result<()> {
     actor.require(Permission::Configure)?;
     let schedule = db::schedules::get(&ctx.db, actor.organization_id, id).await?;
-    let let_go = db::schedules::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await?;
+    let deleted = db::schedules::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await;
+    let let_go = deleted.map_err(|error| error.while_doing(format!("removing the schedule '{}'", schedule.name)))?;
     audit::record(ctx, actor, "schedule.delete", id, facts(&schedule)).await?;
     record_let_go(ctx, actor, &let_go).await
 }
