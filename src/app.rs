@@ -71,6 +71,7 @@ pub async fn open_at(config: Config, clock: Clock) -> Result<Opened> {
         workers: Default::default(),
         loops: Default::default(),
         scheduler_seen: Default::default(),
+        asked: Default::default(),
         metrics: Default::default(),
         instance_id,
         diff_reports: Arc::default(),

@@ -16,7 +16,6 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
-use tokio::time::timeout;
 
 use super::{Ctx, jobs::state, stores, workers::WorkerState};
 use crate::{
@@ -203,8 +202,7 @@ async fn space(ctx: &Ctx, actor: &Actor) -> Result<Vec<Space>> {
         return Ok(spaces.clone());
     }
     let asked = stores::list(ctx, actor).await?.into_iter().map(|store| async move {
-        let health = async { stores::open(ctx, actor.organization_id, store.id).await?.health().await };
-        let health = timeout(SPACE_PATIENCE, health).await.ok().and_then(Result::ok);
+        let health = stores::ask(ctx, actor.organization_id, store.id, SPACE_PATIENCE).await.ok();
         Space { store: store.name, health }
     });
     let spaces = futures_util::future::join_all(asked).await;

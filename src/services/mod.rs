@@ -27,6 +27,7 @@ use crate::{
     },
     error::{Kind, Result},
     pipeline::keys::KeyRing,
+    stores::asked::Asked,
 };
 
 pub mod accounts;
@@ -80,6 +81,8 @@ pub struct Ctx {
     pub loops: loops::Loops,
     /// When the scheduler last looked for due schedules, milliseconds of the machine's own time; 0 before it has.
     pub scheduler_seen: AtomicI64,
+    /// Stores that are being asked how they are.
+    pub asked: Asked,
     /// What is counted while the process runs.
     pub metrics: metrics::Metrics,
     /// Reports of comparisons that are open.

@@ -1,6 +1,6 @@
 //! Configured stores: opening them, and telling how they are.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ use crate::{
     },
 };
 
+/// A store has this long to tell how it is.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Objects that a listing returns at most.
 const LISTED: usize = 1000;
 
@@ -108,6 +110,7 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: StoreId, input: StoreInput) ->
             .hint("add the other folder as a new store"));
     }
     db::stores::update(&ctx.db, &config).await?;
+    ctx.asked.forget(id);
     audit::record(ctx, actor, "store.update", id, json!({ "name": config.name })).await?;
     view(config)
 }
@@ -157,31 +160,41 @@ async fn checked(ctx: &Ctx, input: StoreInput, before: StoreConfig) -> Result<St
 /// A folder must not be one that DBSnap uses for itself, nor hold or be in that of another store: what is cleaned up in one
 /// would be gone from the other. The problem, in words.
 async fn check_place(ctx: &Ctx, store: &StoreConfig, settings: &Settings) -> Result<std::result::Result<(), String>> {
-    let Some(path) = settings.text("path") else { return Ok(Ok(())) };
-    let path = Path::new(path);
+    let Some(path) = settings.text("path").map(PathBuf::from) else { return Ok(Ok(())) };
     if !path.is_absolute() {
         return Ok(Err("must be an absolute path, such as /mnt/archive".into()));
     }
-    let overlap = |other: &Path| {
-        let (a, b) = (databases::real_place(path), databases::real_place(other));
-        a.starts_with(&b) || b.starts_with(&a)
-    };
-    if overlap(&ctx.config.data_dir) {
-        return Ok(Err("overlaps with DBSnap's own data directory".into()));
-    }
+    let mut places = vec![("DBSnap's own data directory".to_owned(), ctx.config.data_dir.clone())];
     for other in db::stores::list(&ctx.db, store.organization_id).await? {
-        let place = other.settings.text("path").map(Path::new);
-        if other.id != store.id && place.is_some_and(overlap) {
-            return Ok(Err(format!("overlaps with the folder of the store '{}'", other.name)));
+        if let Some(place) = other.settings.text("path").filter(|_| other.id != store.id) {
+            places.push((format!("the folder of the store '{}'", other.name), place.into()));
         }
     }
-    Ok(Ok(()))
+    // Looks at disks, which may hang.
+    let looking = tokio::task::spawn_blocking(move || {
+        let own = databases::real_place(&path);
+        places.into_iter().find(|(_, place)| {
+            let place = databases::real_place(place);
+            own.starts_with(&place) || place.starts_with(&own)
+        })
+    });
+    let overlapping = looking.await.map_err(|cause| Error::internal("looking at the folder").source(cause))?;
+    Ok(match overlapping {
+        Some((what, _)) => Err(format!("overlaps with {what}")),
+        None => Ok(()),
+    })
 }
 
 /// Writes and removes a probe object, and tells the space left.
 pub async fn health(ctx: &Ctx, actor: &Actor, id: StoreId) -> Result<StoreHealth> {
     actor.require(Permission::RunBackups)?;
-    open(ctx, actor.organization_id, id).await?.health().await
+    ask(ctx, actor.organization_id, id, PATIENCE).await
+}
+
+/// How a store is. Errors when it does not answer in time; whoever asks meanwhile waits for the same answer.
+pub(super) async fn ask(ctx: &Ctx, organization: OrganizationId, id: StoreId, patience: Duration) -> Result<StoreHealth> {
+    let store = open(ctx, organization, id).await?;
+    ctx.asked.ask(id, store, patience).await
 }
 
 /// The first thousand objects under `prefix`, by key.

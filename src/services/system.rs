@@ -1,6 +1,6 @@
 //! The product itself: its state, its settings, its upkeep.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +24,9 @@ use crate::{
     engines,
     error::{Context, Error, Kind, Result},
 };
+
+/// A page that shows how the local store is waits so long for its answer.
+const STORE_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Settings that can be changed while it runs. The environment decides the rest.
 pub const SETTINGS: &[Field] = &[
@@ -124,10 +127,7 @@ pub struct Stats {
 pub async fn status(ctx: &Ctx, actor: &Actor) -> Result<SystemStatus> {
     actor.require(Permission::View)?;
     // A store that is away must not hide the rest of the status.
-    let health = match stores::open(ctx, OrganizationId::DEFAULT, StoreId::LOCAL).await {
-        Ok(store) => store.health().await,
-        Err(error) => Err(error),
-    };
+    let health = stores::ask(ctx, OrganizationId::DEFAULT, StoreId::LOCAL, STORE_PATIENCE).await;
     if let Err(error) = &health {
         tracing::warn!(%error, "the local store is not healthy");
     }

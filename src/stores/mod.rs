@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
 };
 
+pub mod asked;
 pub mod counted;
 pub mod local;
 
@@ -48,6 +49,7 @@ pub struct StoreInfo {
 /// A kind of store: makes stores from validated settings with secrets in clear.
 pub trait StoreKind: Send + Sync {
     fn info(&self) -> &'static StoreInfo;
+    /// Does not reach out to the store: one that hangs holds up its first use, not whoever opens it.
     fn open(&self, settings: &Settings) -> Result<Arc<dyn Store>>;
 }
 
@@ -74,7 +76,7 @@ pub trait Store: Send + Sync {
     /// Proves that the store can be written to, and tells the space left.
     async fn health(&self) -> Result<StoreHealth>;
 
-    /// Removes what interrupted writes left behind. Called at start, before anything is written.
+    /// Removes what interrupted writes left behind, and nothing that is being written, by whichever process.
     /// Returns the number of pieces removed.
     async fn sweep(&self) -> Result<u64>;
 }

@@ -1,8 +1,6 @@
 //! Looks for what nothing reports by itself: no good backup for too long, a disk that fills up, a store that is away.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::time::timeout;
+use std::sync::Arc;
 
 use super::{HOUR, alerts, ended::verify_key, expected::Clockwork, found, setting, words};
 use crate::{
@@ -16,12 +14,9 @@ use crate::{
         page::PageRequest,
         store::{StoreConfig, StoreHealth},
     },
-    error::{Error, Result},
+    error::Result,
     services::{Ctx, stores, system},
 };
-
-/// A store has this long to tell how it is.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A restore that failed, and that nobody repeated for so long, is history, milliseconds.
 const OLD_NEWS: i64 = 7 * 24 * HOUR;
@@ -106,8 +101,7 @@ async fn dead_man(ctx: &Ctx, organization: OrganizationId, database: &Database, 
 }
 
 async fn store(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, settings: &Settings) -> Result<()> {
-    let asked = timeout(PATIENCE, async { stores::open(ctx, organization, config.id).await?.health().await });
-    let health = asked.await.unwrap_or_else(|_| Err(Error::internal(format!("it did not answer within {PATIENCE:?}"))));
+    let health = stores::ask(ctx, organization, config.id, stores::PATIENCE).await;
     let (key, name) = (store_key(config), &config.name);
     match health {
         Ok(health) => {

@@ -27,7 +27,7 @@ pub(super) fn stream(tree: Arc<Tree>, prefix: String) -> BoxStream<'static, Resu
     // The walk starts when the stream is first polled.
     stream::once(async move {
         let (found, inbox) = mpsc::channel(AHEAD);
-        let walk = spawn_blocking(move || match walk(&tree, &prefix, &found) {
+        let walk = spawn_blocking(move || match tree.ready().and_then(|()| walk(&tree, &prefix, &found)) {
             Ok(()) => {}
             Err(error) => {
                 // Nobody to tell when the consumer is gone.

@@ -45,7 +45,7 @@ impl StoreKind for LocalKind {
         &INFO
     }
 
-    /// Makes the folder (0700) where it is missing. Errors when that is not possible.
+    /// The folder is made (0700) where it is missing when the store is first used.
     fn open(&self, settings: &Settings) -> Result<Arc<dyn Store>> {
         let path = settings.text("path").ok_or_else(|| Error::validation("a local store needs a 'path'"))?;
         Ok(Arc::new(LocalStore { tree: Arc::new(Tree::at(PathBuf::from(path))?) }))
@@ -60,7 +60,7 @@ impl LocalStore {
     /// Runs file work on a thread that may block.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Tree) -> Result<T> + Send + 'static) -> Result<T> {
         let tree = self.tree.clone();
-        joined(spawn_blocking(move || work(&tree)).await)
+        joined(spawn_blocking(move || tree.ready().and_then(|()| work(&tree))).await)
     }
 }
 
@@ -83,7 +83,7 @@ impl Store for LocalStore {
         check_own_key(key)?;
         let (orders, inbox) = mpsc::channel(DEPTH);
         let (tree, name) = (self.tree.clone(), key.to_owned());
-        let writer = spawn_blocking(move || incoming::write(&tree, &name, inbox));
+        let writer = spawn_blocking(move || tree.ready().and_then(|()| incoming::write(&tree, &name, inbox)));
         let mut failed = None;
         loop {
             let order = match body.next().await {

@@ -3,6 +3,7 @@
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use rustix::{
@@ -27,15 +28,29 @@ pub(super) const RACES: u32 = 64;
 
 pub(super) struct Tree {
     root: PathBuf,
+    made: OnceLock<()>,
 }
 
 impl Tree {
+    /// Does not look at the folder: its disk may hang.
     pub(super) fn at(root: PathBuf) -> Result<Self> {
+        let root = std::path::absolute(&root).map_err(|cause| fault("reading", &root, cause))?;
+        Ok(Self { root, made: OnceLock::new() })
+    }
+
+    /// Makes the folder (0700) where it is missing, the first time.
+    pub(super) fn ready(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
 
-        let root = std::path::absolute(&root).map_err(|cause| fault("reading", &root, cause))?;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(|cause| fault("making", &root, cause))?;
-        Ok(Self { root })
+        if self.made.get().is_none() {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.root)
+                .map_err(|cause| fault("making", &self.root, cause))?;
+            self.made.get_or_init(|| ());
+        }
+        Ok(())
     }
 
     /// The path of a key, for messages only.

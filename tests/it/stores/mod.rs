@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dbsnap::stores::{Store, registry};
 
 mod conformance;
+mod hung;
 mod local;
 mod pattern;
 
