@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     os::fd::OwnedFd,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,6 +25,9 @@ use crate::{
 
 /// The folder of unfinished files in the root of a store.
 pub(super) const INCOMING: &str = ".incoming";
+
+/// Where nothing can be locked, a file that was not written to for this long is left behind: no writer waits for longer.
+const STILL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// What the writer is told. A channel that closes before `Publish` means that the object is given up.
 pub(super) enum Order {
@@ -78,7 +82,7 @@ pub(super) fn sweep(tree: &Tree) -> Result<u64> {
     for entry in rustix::fs::Dir::read_from(&folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        if name == c"." || name == c".." || is_held(&folder, name) {
+        if name == c"." || name == c".." || !is_left(&folder, name) {
             continue;
         }
         match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
@@ -90,11 +94,24 @@ pub(super) fn sweep(tree: &Tree) -> Result<u64> {
     Ok(removed)
 }
 
-/// Whether another writer, perhaps another process on the same folder, has the file locked.
-fn is_held(folder: &OwnedFd, name: &std::ffi::CStr) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, name, flags, Mode::empty())
-        .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK))
+/// Whether no living writer holds the file, perhaps one of another process on the same folder. What cannot be told is held.
+fn is_left(folder: &OwnedFd, name: &std::ffi::CStr) -> bool {
+    // For writing: over NFS a file that is opened for reading cannot be locked so.
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return false };
+    let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    let age = File::from(file).metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+    speaks_for_left(locked, age.unwrap_or_default())
+}
+
+/// `age` is the time since it was written to last.
+fn speaks_for_left(locked: rustix::io::Result<()>, age: Duration) -> bool {
+    match locked {
+        Ok(()) => true,
+        // A file system without locks: writers do without them there too.
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => age >= STILL,
+        Err(_) => false,
+    }
 }
 
 /// An unfinished file; dropping it removes it.
@@ -158,5 +175,23 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         // Gone already when it was published; what else fails is found by the next sweep.
         let _ = rustix::fs::unlinkat(&self.folder, self.name.as_str(), AtFlags::empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lock_or_a_long_silence_shows_that_a_file_was_left_behind() {
+        let young = Duration::from_secs(3600);
+        assert!(speaks_for_left(Ok(()), young));
+        for held in [Errno::WOULDBLOCK, Errno::BADF, Errno::IO, Errno::INTR, Errno::STALE] {
+            assert!(!speaks_for_left(Err(held), STILL), "{held}");
+        }
+        for without_locks in [Errno::NOTSUP, Errno::NOSYS, Errno::NOLCK] {
+            assert!(!speaks_for_left(Err(without_locks), young), "{without_locks}");
+            assert!(speaks_for_left(Err(without_locks), STILL), "{without_locks}");
+        }
     }
 }

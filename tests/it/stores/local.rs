@@ -115,6 +115,7 @@ async fn symbolic_links_lead_nowhere() {
     let folder = TempDir::new().unwrap();
     let (root, outside) = (folder.path().join("store"), folder.path().join("outside"));
     let store = at(&root);
+    store.health().await.unwrap();
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("secret"), "secret").unwrap();
     symlink(&outside, root.join("folder")).unwrap();
@@ -201,6 +202,48 @@ async fn writer_process() {
     if let Some(folder) = std::env::var_os(WRITER_FOLDER) {
         let _ = at(Path::new(&folder)).put("victim", body(4 << 30, &Alive::default())).await;
     }
+}
+
+const SWEEPER_FOLDER: &str = "DBSNAP_TEST_SWEEPER_FOLDER";
+
+#[tokio::test]
+async fn a_sweep_that_cannot_look_at_a_file_leaves_it() {
+    let folder = TempDir::new().unwrap();
+    let store = at(folder.path());
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let tail = stream::once(async move {
+        wait.await.ok();
+        Ok(Bytes::from_static(b"tail"))
+    });
+    let slow = stream::iter([Ok(Bytes::from(vec![1; PIECE]))]).chain(tail).boxed();
+    let put = tokio::spawn(async move { store.put("slow", slow).await });
+    until("the writer has begun", || incoming_bytes(folder.path()) >= PIECE as u64).await;
+    let sweeper = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "stores::local::sweeper_process"])
+        .env(SWEEPER_FOLDER, folder.path())
+        .stdout(Stdio::null())
+        .status();
+    assert!(sweeper.unwrap().success());
+    go.send(()).unwrap();
+    assert_eq!(put.await.unwrap().unwrap().size, PIECE as u64 + 4);
+}
+
+/// Not a test of its own: the process of the test above. It sweeps with ever more files that it may have open.
+#[tokio::test]
+async fn sweeper_process() {
+    let Some(folder) = std::env::var_os(SWEEPER_FOLDER) else { return };
+    let store = at(Path::new(&folder));
+    let next = std::os::fd::AsRawFd::as_raw_fd(&fs::File::open("/dev/null").unwrap()) as u64;
+    let mut swept = 0;
+    for more in 0..16 {
+        let limit = rustix::process::Rlimit { current: Some(next + more), maximum: Some(4096) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+        if let Ok(removed) = store.sweep().await {
+            assert_eq!(removed, 0, "with {more} more files");
+            swept += 1;
+        }
+    }
+    assert!(swept > 0, "the last ones had enough");
 }
 
 struct Writer(Child);
