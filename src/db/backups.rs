@@ -394,10 +394,12 @@ fn read_brief(row: &Row<'_>) -> Outcome<BackupBrief> {
     })
 }
 
-/// The good backups whose verification is the longest ago, those that never had one first and of these the newest.
+/// The backups whose verification is the longest ago, those that never had one first and of these the newest. Of the damaged ones
+/// those with a copy that may be whole.
 pub async fn least_verified(db: &Db, organization: OrganizationId, limit: u32) -> Result<Vec<BackupId>> {
     db.read("choosing backups to verify", move |db| {
-        let sql = "SELECT id FROM backups WHERE organization_id = ?1 AND status = 'completed' AND verify_state <> 'corrupt'
+        let sql = "SELECT id FROM backups WHERE organization_id = ?1 AND status = 'completed' AND (verify_state <> 'corrupt'
+                       OR EXISTS (SELECT 1 FROM backup_copies c WHERE c.backup_id = backups.id AND c.status = 'complete'))
                    ORDER BY COALESCE(verified_at, 0), created_at DESC LIMIT ?2";
         query::all(db, sql, &[text(organization), i64::from(limit).into()], |row| row::parsed(row, "id"))
     })
@@ -411,6 +413,21 @@ pub async fn keys_in_store(db: &Db, store: StoreId) -> Result<Vec<String>> {
         let manifests = "SELECT manifest_key FROM backups WHERE store_id = ?1 AND manifest_key IS NOT NULL";
         keys.extend(query::all(db, manifests, &[text(store)], |row| row::plain(row, "manifest_key"))?);
         keys.extend(backup_copies::keys(db, store)?);
+        Ok(keys)
+    })
+    .await
+}
+
+/// Some keys in a store of other backups than this one: at most 40.
+pub async fn some_other_keys(db: &Db, store: StoreId, id: BackupId) -> Result<Vec<String>> {
+    db.read("choosing keys of the store", move |db| {
+        let artifacts = "SELECT key FROM artifacts WHERE store_id = ?1 AND backup_id <> ?2 LIMIT 20";
+        let copies = "SELECT b.manifest_key AS key FROM backup_copies c JOIN backups b ON b.id = c.backup_id
+                      WHERE c.store_id = ?1 AND c.status = 'complete' AND c.backup_id <> ?2 AND b.manifest_key IS NOT NULL LIMIT 20";
+        let mut keys = Vec::new();
+        for sql in [artifacts, copies] {
+            keys.extend(query::all(db, sql, &[text(store), text(id)], |row| row::plain::<String>(row, "key"))?);
+        }
         Ok(keys)
     })
     .await

@@ -10,6 +10,7 @@ use super::{
     row,
 };
 use crate::domain::{
+    copy::HOLD_DAYS,
     ids::{BackupId, DatabaseId, OrganizationId},
     restore::RestorePlan,
     time::Moment,
@@ -31,14 +32,20 @@ pub(super) fn held(
                     ORDER BY b.created_at DESC, b.id DESC LIMIT 1) AS id
                 FROM databases d JOIN projects p ON p.id = d.project_id WHERE p.organization_id = ?1";
     let to_copy = "SELECT c.backup_id AS id FROM backup_copies c JOIN backups d ON d.id = c.backup_id
-                   WHERE c.status IN ('queued', 'failed') AND d.organization_id = ?1";
+                   WHERE d.organization_id = ?1 AND c.created_at > ?2
+                       AND (c.status IN ('queued', 'failed') OR (c.status = 'damaged' AND d.verify_state <> 'corrupt'))";
+    let perhaps_whole = "SELECT d.id FROM backups d WHERE d.organization_id = ?1 AND d.status = 'completed' AND d.verify_state = 'corrupt'
+                             AND EXISTS (SELECT 1 FROM backup_copies c WHERE c.backup_id = d.id AND c.status = 'complete')";
     let way_back = "SELECT d.id FROM backups d
                     WHERE d.type = 'safety' AND d.status = 'completed' AND d.organization_id = ?1 AND d.created_at >= ?2";
     let since = now.plus(-WAY_BACK_MS).0;
+    // A store that is away for longer must not fill up the others.
+    let waited_for = now.plus(-HOLD_DAYS * 86_400_000).0;
     let mut held = HashMap::new();
     for (sql, column, since, why) in [
         (last, "d.id", None, "the last good backup of the database"),
-        (to_copy, "d.database_id", None, "it still has to be copied to another store"),
+        (to_copy, "d.database_id", Some(waited_for), "it still has to be copied to another store"),
+        (perhaps_whole, "d.database_id", None, "damaged in one store, but its copy in another may be whole: verify it again"),
         (way_back, "d.database_id", Some(since), "the way back of a restore, for a week"),
     ] {
         let mut values: Vec<Value> = vec![text(organization)];

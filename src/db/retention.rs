@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
-    Db,
+    Db, backup_copies,
     fault::Outcome,
     in_use,
     query::{self, text},
@@ -121,15 +121,7 @@ fn mark(db: &Transaction<'_>, id: BackupId, store: StoreId, now: Moment) -> Outc
         db.execute("UPDATE backups SET status = 'deleting' WHERE id = ?1 AND status = 'completed'", params![id])?;
         return Ok(());
     };
-    db.execute("UPDATE backups SET store_id = ?2 WHERE id = ?1", params![id, heir])?;
-    db.execute("UPDATE artifacts SET store_id = ?2 WHERE backup_id = ?1", params![id, heir])?;
-    db.execute("DELETE FROM backup_copies WHERE backup_id = ?1 AND store_id = ?2", params![id, heir])?;
-    db.execute(
-        "INSERT INTO backup_copies (backup_id, store_id, status, created_at) VALUES (?1, ?2, 'deleting', ?3)
-         ON CONFLICT (backup_id, store_id) DO UPDATE SET status = 'deleting', error = NULL",
-        params![id, store, now.0],
-    )?;
-    Ok(())
+    backup_copies::hand_over(db, &id, &store, &heir, "deleting", None, now)
 }
 
 /// What a plan tells of a backup, beside what it is judged by.
@@ -204,14 +196,16 @@ pub async fn stores_of(db: &Db, organization: OrganizationId, schedule: Schedule
     .await
 }
 
-/// The stores that a schedule's backups go to: the first is written by the backup itself. `None` when the schedule is gone.
-pub async fn destinations(db: &Db, organization: OrganizationId, schedule: ScheduleId) -> Result<Option<Vec<StoreId>>> {
-    db.read("reading the schedule's destinations", move |db| {
-        let sql = "SELECT details FROM schedules WHERE organization_id = ?1 AND id = ?2";
-        let details = query::first(db, sql, &[text(organization), text(schedule)], |row| row::json::<ScheduleDetails>(row, "details"))?;
-        Ok(details.map(|details| details.destinations.into_iter().map(|destination| destination.store_id).collect()))
-    })
-    .await
+/// The stores that a schedule's backups go to: the first is written by the backup itself. None when it is gone.
+pub async fn destinations(db: &Db, organization: OrganizationId, schedule: ScheduleId) -> Result<Vec<StoreId>> {
+    db.read("reading the schedule's destinations", move |db| destinations_of(db, organization, schedule)).await
+}
+
+pub(super) fn destinations_of(db: &Connection, organization: OrganizationId, schedule: ScheduleId) -> Outcome<Vec<StoreId>> {
+    let sql = "SELECT details FROM schedules WHERE organization_id = ?1 AND id = ?2";
+    let details = query::first(db, sql, &[text(organization), text(schedule)], |row| row::json::<ScheduleDetails>(row, "details"))?;
+    let destinations = details.map(|details| details.destinations).unwrap_or_default();
+    Ok(destinations.into_iter().map(|destination| destination.store_id).collect())
 }
 
 /// The backups that are looked at.

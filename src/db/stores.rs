@@ -62,13 +62,15 @@ pub async fn update(db: &Db, store: &StoreConfig) -> Result<()> {
 /// True while a backup is in it, whole or as a copy.
 pub async fn in_use(db: &Db, id: StoreId) -> Result<bool> {
     db.read("looking for backups in the store", move |db| {
-        let sql = "SELECT 1 FROM backups WHERE store_id = ?1 UNION ALL SELECT 1 FROM backup_copies WHERE store_id = ?1 LIMIT 1";
+        let sql = "SELECT 1 FROM backups WHERE store_id = ?1 UNION ALL
+                   SELECT 1 FROM backup_copies WHERE store_id = ?1 AND status NOT IN ('queued', 'failed') LIMIT 1";
         Ok(query::first(db, sql, &[text(id)], |_| Ok(()))?.is_some())
     })
     .await
 }
 
-/// Errors with `Conflict` while a database, a schedule or a backup uses it.
+/// Errors with `Conflict` while a database, a schedule or a backup uses it. Copies that were never made there, or are damaged, are
+/// forgotten with it.
 pub async fn delete(db: &Db, organization: OrganizationId, id: StoreId) -> Result<()> {
     db.write("removing the store", move |db| {
         let sql = "SELECT name, details FROM schedules WHERE organization_id = ?1 ORDER BY name";
@@ -82,6 +84,7 @@ pub async fn delete(db: &Db, organization: OrganizationId, id: StoreId) -> Resul
                 .hint("give the schedule another destination first")
                 .into());
         }
+        db.execute("DELETE FROM backup_copies WHERE store_id = ?1 AND status IN ('queued', 'failed', 'damaged')", params![id.to_string()])?;
         let removed =
             db.execute("DELETE FROM stores WHERE id = ?1 AND organization_id = ?2", params![id.to_string(), organization.to_string()])?;
         if removed == 0 { Err(missing(id).into()) } else { Ok(()) }

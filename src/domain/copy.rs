@@ -8,6 +8,9 @@ use super::{
     time::Moment,
 };
 
+/// Days that a backup is kept in every store because it has still to be copied to another one.
+pub const HOLD_DAYS: i64 = 7;
+
 text_enum! {
     CopyStatus {
         /// To be written, or being written.
@@ -16,6 +19,8 @@ text_enum! {
         Complete = "complete",
         /// It could not be written; the error says why.
         Failed = "failed",
+        /// It was there, and a verification found it damaged: it is made again from a whole one.
+        Damaged = "damaged",
         /// Its files are being removed.
         Deleting = "deleting",
     }

@@ -1,19 +1,18 @@
 //! Backups written to further stores, and read from there when their own store has lost them.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Ctx, audit, backup, jobs, stores};
+use super::{Ctx, backup, flow::Flow, jobs, retention, stores};
 use crate::{
-    db,
+    db::{self, backup_copies::Unmade},
     domain::{
         artifact::Artifact,
         backup::{Backup, BackupStatus},
         copy::{BackupCopy, CopyStatus},
-        events::Progress,
         ids::{BackupId, OrganizationId, StoreId},
         job::{Job, JobKind, JobStatus},
         permissions::{Actor, Permission},
@@ -26,6 +25,8 @@ use crate::{
 
 /// Of copies: the backup itself is made first, and what people ask for goes before.
 const PRIORITY: i32 = -10;
+/// A store that refused a copy is not asked again by the next backup within this time, milliseconds: an hour.
+const REST_MS: i64 = 60 * 60 * 1000;
 
 /// Where else a backup is, or shall be.
 pub async fn list(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<Vec<BackupCopy>> {
@@ -34,60 +35,53 @@ pub async fn list(ctx: &Ctx, actor: &Actor, id: BackupId) -> Result<Vec<BackupCo
     db::backup_copies::of_backup(&ctx.db, id).await
 }
 
-/// After a good backup of a schedule with more destinations: notes the copies and queues the job that makes them. May be called
-/// twice for one job.
+/// After a good backup of a schedule with more destinations: notes the copies and queues the jobs that make them. After such a job:
+/// queues another for what was noted while it ended. May be called twice for one job.
 pub(super) async fn ended(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job) -> Result<()> {
-    let (JobKind::Backup, JobStatus::Completed, Some(schedule), Some(backup)) = (job.kind, job.status, job.schedule_id, job.backup_id)
-    else {
+    if job.status != JobStatus::Completed {
         return Ok(());
-    };
-    let destinations = db::retention::destinations(&ctx.db, organization, schedule).await?.unwrap_or_default();
+    }
+    if let (JobKind::Copy, Some(store)) = (job.kind, store_of(job)) {
+        return queue(ctx, Some(store)).await;
+    }
+    let (JobKind::Backup, Some(schedule), Some(backup)) = (job.kind, job.schedule_id, job.backup_id) else { return Ok(()) };
+    let destinations = db::retention::destinations(&ctx.db, organization, schedule).await?;
     if destinations.is_empty() {
         return Ok(());
     }
     db::backup_copies::insert(&ctx.db, backup, &destinations, ctx.now()).await?;
-    queue_unmade(ctx, Some(backup)).await
-}
-
-/// Queues the copies again that could not be made; those that nobody wants any more are given up.
-pub(super) async fn again(ctx: &Arc<Ctx>) -> Result<()> {
-    give_up_unwanted(ctx).await?;
-    queue_unmade(ctx, None).await
-}
-
-/// Copies that could not be made, for stores that their schedule does not name any more. They would keep their backups for ever.
-async fn give_up_unwanted(ctx: &Ctx) -> Result<()> {
-    for (organization, id) in db::backup_copies::unmade(&ctx.db).await? {
-        let backup = db::backups::get(&ctx.db, organization, id).await?;
-        let Some(schedule) = backup.schedule_id else { continue };
-        let Some(wanted) = db::retention::destinations(&ctx.db, organization, schedule).await? else { continue };
-        for copy in db::backup_copies::of_backup(&ctx.db, id).await? {
-            if !matches!(copy.status, CopyStatus::Queued | CopyStatus::Failed) || wanted.contains(&copy.store_id) {
-                continue;
-            }
-            if let Err(error) = backup::remove::half_made(ctx, organization, &backup, copy.store_id).await {
-                tracing::warn!(backup = %id, store = copy.store_name, %error, "a copy is given up, and what was written of it could not be removed");
-            }
-            db::backup_copies::remove(&ctx.db, id, copy.store_id).await?;
-            let details = json!({ "store": copy.store_name, "why": "the schedule does not name the store any more" });
-            audit::record(ctx, &Actor { organization_id: organization, ..Actor::system() }, "backup.copy.give_up", id, details).await?;
-        }
+    for store in destinations {
+        queue(ctx, Some(store)).await?;
     }
     Ok(())
 }
 
-/// One job for each backup, or for this one, that has copies to be made and no job for them.
-async fn queue_unmade(ctx: &Ctx, only: Option<BackupId>) -> Result<()> {
-    for (organization, id) in db::backup_copies::unmade(&ctx.db).await? {
-        if only.is_some_and(|only| only != id) {
+/// Forgets the copies that nothing asks for any more, and queues those again that could not be made.
+pub(super) async fn again(ctx: &Arc<Ctx>) -> Result<()> {
+    forget_unwanted(ctx, OrganizationId::DEFAULT).await?;
+    queue(ctx, None).await
+}
+
+/// Forgets the copies that were never made and that no schedule asks for any more: they hold up nothing then.
+pub(super) async fn forget_unwanted(ctx: &Ctx, organization: OrganizationId) -> Result<()> {
+    let forgotten = db::backup_copies::forget_unwanted(&ctx.db, organization).await?;
+    if forgotten > 0 {
+        tracing::info!(forgotten, "copies that were never made are not asked for any more");
+    }
+    Ok(())
+}
+
+/// Queues one job for each store, or for this one, that has copies to be made and no job that makes them. A store that
+/// has just refused is left in peace for a while, unless all are asked for.
+pub(super) async fn queue(ctx: &Ctx, only: Option<StoreId>) -> Result<()> {
+    for Unmade { organization, store, failed_at } in db::backup_copies::unmade(&ctx.db, only).await? {
+        let resting = failed_at.is_some_and(|at| (ctx.now().0 - at.0).abs() < REST_MS);
+        if only.is_some() && resting {
             continue;
         }
-        let backup = db::backups::get(&ctx.db, organization, id).await?;
         let job = Job {
-            database_id: backup.database_id,
-            backup_id: Some(id),
-            schedule_id: backup.schedule_id,
-            exclusive_key: Some(format!("copy:{id}")),
+            payload: json!({ "storeId": store }),
+            exclusive_key: Some(format!("copy:{store}")),
             priority: PRIORITY,
             ..jobs::new(JobKind::Copy, ctx)
         };
@@ -96,65 +90,159 @@ async fn queue_unmade(ctx: &Ctx, only: Option<BackupId>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the copies of a backup that are not made yet. One store that refuses keeps no other from its copy; the job then fails,
-/// to be tried again.
+/// The store that a copy job writes to.
+pub(super) fn store_of(job: &Job) -> Option<StoreId> {
+    job.payload["storeId"].as_str().and_then(|id| id.parse().ok())
+}
+
+/// Makes every copy that is still to be made in a store. What refuses one backup keeps no other from its copy; the job then fails,
+/// to be tried again. A store that does not answer is asked once.
 pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
-    let id = job.backup_id.ok_or_else(|| Error::internal("a copy job without a backup"))?;
-    let backup = match db::backups::get(&ctx.db, organization, id).await {
-        Ok(backup) if backup.status == BackupStatus::Completed => backup,
-        Ok(backup) => return Err(Error::conflict(format!("the backup is {}: only a completed one can be copied", backup.status))),
+    let id = store_of(job).ok_or_else(|| Error::internal("a copy job without a store"))?;
+    let name = match db::stores::get(&ctx.db, organization, id).await {
+        Ok(config) => config.name,
+        Err(error) if error.kind == Kind::NotFound => {
+            run.info("the store is not configured any more: there is nothing to copy to it");
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
-    let mut refused = None;
-    for copy in db::backup_copies::of_backup(&ctx.db, id).await? {
-        if !matches!(copy.status, CopyStatus::Queued | CopyStatus::Failed) {
-            continue;
+    let target = Target { id, name };
+    let mut tried = HashSet::new();
+    let mut refused: Option<Error> = None;
+    loop {
+        let mut waiting = db::backup_copies::to_make(&ctx.db, organization, id).await?;
+        waiting.retain(|backup| tried.insert(*backup));
+        if waiting.is_empty() {
+            break;
         }
-        run.check()?;
-        let made = make(ctx, organization, &backup, &copy, run).await;
-        let (status, error) = match &made {
-            Ok(()) => (CopyStatus::Complete, None),
-            Err(error) => (CopyStatus::Failed, Some(error.to_string())),
-        };
-        db::backup_copies::finish(&ctx.db, id, copy.store_id, status, error.as_deref(), ctx.now()).await?;
-        match made {
-            Ok(()) => {
-                // Its manifest is the one that was read: the pin may be newer.
-                db::manifest_writes::note_store(&ctx.db, id, copy.store_id, ctx.now()).await?;
-                run.info(format!("copied to '{}': {} bytes, read back and equal", copy.store_name, backup.stored_size()));
-            }
-            Err(error) if error.is_cancelled() => return Err(error),
-            Err(error) => {
-                run.error(format!("copying to '{}' failed: {error}", copy.store_name));
-                refused.get_or_insert(error.while_doing(format!("copying to '{}'", copy.store_name)));
+        for backup in waiting {
+            run.check()?;
+            // Asked before each: a store that went away makes no list of failures as long as the backups are.
+            target.answer(ctx, organization, run).await?;
+            match copy(ctx, organization, backup, &target, run).await {
+                Ok(()) => {}
+                Err(error) if error.is_cancelled() => return Err(error),
+                Err(error) => {
+                    run.error(format!("copying backup {backup} to '{}' failed: {error}", target.name));
+                    refused.get_or_insert(error.while_doing(format!("copying to '{}'", target.name)));
+                }
             }
         }
     }
-    backup::write_noted_pins_of(ctx, id).await?;
     refused.map_or(Ok(()), |error| Err(error.retryable()))
 }
 
-/// Writes one copy: each artifact, read back; the manifest last, so that a copy without it is none.
-async fn make(ctx: &Ctx, organization: OrganizationId, backup: &Backup, copy: &BackupCopy, run: &Run) -> Result<()> {
-    let manifest = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
-    let from = readable_in(ctx, organization, backup, run).await?.store;
-    let to = stores::open(ctx, organization, copy.store_id).await?;
-    for artifact in &backup.artifacts {
-        run.progress(&Progress {
-            stage: format!("copying to {}", copy.store_name),
-            total_bytes: Some(backup.stored_size()),
-            ..Progress::default()
-        });
-        run.until_cancelled(to.put(&artifact.key, from.get(&artifact.key, None).await?)).await?;
-        let digest = run.until_cancelled(async { digest(to.get(&artifact.key, None).await?).await }).await?;
-        if digest != artifact.stored_sha256 {
-            // Under that key must be the artifact or nothing.
-            to.delete(&artifact.key).await?;
-            return Err(Error::new(Kind::Storage, format!("{} reads back differently from '{}'", artifact.key, copy.store_name))
-                .hint("verify the backup in its own store, and check the disk of the other"));
+/// Where a job copies to.
+struct Target {
+    id: StoreId,
+    name: String,
+}
+
+impl Target {
+    /// Errors when the store cannot be written to; every copy that waits for it says so then.
+    async fn answer(&self, ctx: &Ctx, organization: OrganizationId, run: &Run) -> Result<()> {
+        let asked = run.until_cancelled(stores::ask(ctx, organization, self.id, stores::PATIENCE)).await;
+        let Err(error) = asked else { return Ok(()) };
+        if !error.is_cancelled() {
+            db::backup_copies::refuse(&ctx.db, self.id, &error.to_string(), ctx.now()).await?;
+        }
+        Err(error.while_doing(format!("copying to '{}'", self.name)).retryable())
+    }
+}
+
+/// Makes one copy, records how it ended, and has retention look at the database again.
+async fn copy(ctx: &Arc<Ctx>, organization: OrganizationId, id: BackupId, target: &Target, run: &Run) -> Result<()> {
+    let backup = match db::backups::get(&ctx.db, organization, id).await {
+        Ok(backup) if backup.status == BackupStatus::Completed => backup,
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind == Kind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let copies = db::backup_copies::of_backup(&ctx.db, id).await?;
+    let Some(copy) = copies.into_iter().find(|copy| copy.store_id == target.id) else { return Ok(()) };
+    let to = stores::open(ctx, organization, target.id).await?;
+    let made = make(ctx, organization, &backup, to.as_ref(), &target.name, run).await;
+    let (status, error) = match &made {
+        Ok(()) => (CopyStatus::Complete, None),
+        Err(error) => (CopyStatus::Failed, Some(error.to_string())),
+    };
+    let recorded = db::backup_copies::finish(&ctx.db, id, target.id, status, error.as_deref(), ctx.now()).await?;
+    // What was damaged may still be of use to somebody, as long as nothing better is there.
+    if !recorded || (made.is_err() && copy.status != CopyStatus::Damaged) {
+        // No manifest vouches for what is there: it would only take up room.
+        take_back(&backup, to.as_ref(), run).await;
+    }
+    made?;
+    if !recorded {
+        run.info(format!("the copy of backup {id} is not asked for any more"));
+        return Ok(());
+    }
+    // Its manifest is the one that was read: the pin may be newer.
+    db::manifest_writes::note_store(&ctx.db, id, target.id, ctx.now()).await?;
+    backup::write_noted_pins_of(ctx, id).await?;
+    run.info(format!("copied to '{}': {} bytes, read back and equal", target.name, backup.stored_size()));
+    match backup.database_id {
+        Some(database) => retention::due(ctx, organization, database).await,
+        None => Ok(()),
+    }
+}
+
+/// Removes what is under a backup's keys in a store that is not to have it. What stays behind is told and does no harm.
+async fn take_back(backup: &Backup, from: &dyn Store, run: &Run) {
+    for key in backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)) {
+        if let Err(error) = from.delete(key).await {
+            run.warn(format!("{key} may be left behind: {error}"));
+            return;
         }
     }
+}
+
+/// Writes one copy: each artifact, read back; the manifest last, so that a copy without it is none.
+async fn make(ctx: &Ctx, organization: OrganizationId, backup: &Backup, to: &dyn Store, name: &str, run: &Run) -> Result<()> {
+    let manifest = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
+    let from = readable_in(ctx, organization, backup, run).await?.store;
+    // What was damaged there is no copy any more from here on.
+    to.delete(manifest).await?;
+    for artifact in &backup.artifacts {
+        transfer(artifact, from.as_ref(), to, name, run).await?;
+    }
     to.put(manifest, from.get(manifest, None).await?).await.map(drop)
+}
+
+/// Copies one artifact and reads it back. Public for tests with stores that are slow.
+pub async fn transfer(artifact: &Artifact, from: &dyn Store, to: &dyn Store, name: &str, run: &Run) -> Result<()> {
+    let flow = Flow::new(run, format!("copying to {name}"), artifact.stored_size);
+    let body = flow.through(proven(artifact, from.get(&artifact.key, None).await?));
+    run.until_cancelled(to.put(&artifact.key, body)).await?;
+    let flow = Flow::new(run, format!("reading back from {name}"), artifact.stored_size);
+    let read_back = flow.through(to.get(&artifact.key, None).await?);
+    let digest = run.until_cancelled(digest(read_back)).await?;
+    if digest != artifact.stored_sha256 {
+        return Err(Error::new(Kind::Storage, format!("{} reads back differently from '{name}'", artifact.key))
+            .hint("check the disk of that store"));
+    }
+    Ok(())
+}
+
+/// The same stream; it ends with an error unless it is what was backed up, so that damage is not passed on.
+fn proven(artifact: &Artifact, stream: ByteStream) -> ByteStream {
+    let (key, expected) = (artifact.key.clone(), artifact.stored_sha256.clone());
+    let begin = (stream, Sha256::new());
+    Box::pin(stream::try_unfold(begin, move |(mut stream, mut digest)| {
+        let wrong = || Error::new(Kind::Storage, format!("{key} is not what was backed up: it is damaged where it is copied from"));
+        let (wrong, expected) = (wrong(), expected.clone());
+        async move {
+            match stream.next().await.transpose()? {
+                Some(piece) => {
+                    digest.update(&piece);
+                    Ok(Some((piece, (stream, digest))))
+                }
+                None if hex::encode(digest.finalize()) == expected => Ok(None),
+                None => Err(wrong.hint("verify the backup")),
+            }
+        }
+    }))
 }
 
 /// SHA-256 of all of a stream, hex.
@@ -257,23 +345,4 @@ pub(super) async fn is_gone(store: &dyn Store, backup: &Backup) -> Result<bool> 
         }
     }
     Ok(true)
-}
-
-/// What a store has of a backup is damaged, and another has it whole: the whole one is its own store from now on, and the damaged
-/// one is written again from it.
-pub(super) async fn replace(
-    ctx: &Arc<Ctx>,
-    organization: OrganizationId,
-    backup: &Backup,
-    damaged: StoreId,
-    whole: StoreId,
-    why: &str,
-) -> Result<()> {
-    for artifact in &backup.artifacts {
-        ctx.snapshots.forget(artifact.id);
-    }
-    db::backup_copies::replace(&ctx.db, backup.id, damaged, whole, why, ctx.now()).await?;
-    let details = json!({ "damaged": damaged, "whole": whole, "why": why });
-    audit::record(ctx, &Actor { organization_id: organization, ..Actor::system() }, "backup.replace", backup.id, details).await?;
-    queue_unmade(ctx, Some(backup.id)).await
 }

@@ -37,6 +37,7 @@ pub mod compare;
 pub mod copies;
 pub mod databases;
 pub mod exports;
+mod flow;
 pub mod health;
 pub mod heartbeats;
 pub mod hooks;

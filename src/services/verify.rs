@@ -7,21 +7,14 @@ use std::{
 
 use futures_util::StreamExt;
 
-use super::{
-    Ctx, backup,
-    copies::{self, Readable},
-    databases, manifests,
-    manifests::Seal,
-    restore::source::Stored,
-    snapshots,
-};
+use super::{Ctx, backup, databases, manifests::Seal, restore::source::Stored, snapshots, stores};
 use crate::{
     db,
     domain::{
         artifact::{Artifact, ArtifactKind, TableCount},
-        backup::{Backup, VerifyState},
+        backup::Backup,
         events::Progress,
-        ids::{DatabaseId, OrganizationId, StoreId},
+        ids::{DatabaseId, OrganizationId},
         job::Job,
         manifest::Manifest,
         run::Run,
@@ -30,10 +23,11 @@ use crate::{
     error::{Error, Kind, Result},
     pipeline::keys::KeyRing,
     snapshot::Snapshot,
-    stores::Store,
+    stores::{Store, witnessed::Witnessed},
 };
 
 pub mod deep;
+mod places;
 
 /// What a verification found. Errors are what is wrong; there are none when everything is intact.
 #[derive(Debug)]
@@ -42,12 +36,21 @@ pub struct Findings {
     /// Plain bytes that were read and compared.
     pub bytes: u64,
     pub problems: Vec<String>,
+    /// Something was not there at all: worth nothing unless the store itself is.
+    pub missing: bool,
+}
+
+impl Findings {
+    fn new(seal: Seal, problems: Vec<String>) -> Self {
+        Self { seal, bytes: 0, problems, missing: false }
+    }
 }
 
 /// Verifies a backup by its manifest: the MAC, then for each artifact the size, both checksums, the encryption to its
 /// last chunk, the structure of the dump, every hash of the snapshot, and the row counts.
 ///
-/// Errors only when it could not be done (the store is away, no key is given, a cancel); damage is a finding.
+/// A finding is what was read and is wrong, or is not there. Errors when it could not be done: the store refuses (to be tried
+/// again), no key is given, a cancel. When one artifact cannot be read and another is damaged, the damage is what is told.
 pub async fn verify(
     manifest: &Manifest,
     seal: Seal,
@@ -56,29 +59,57 @@ pub async fn verify(
     keys: Option<&KeyRing>,
     run: &Run,
 ) -> Result<Findings> {
-    let mut findings = Findings { seal, bytes: 0, problems: Vec::new() };
+    let witness = Arc::new(Witnessed::new(store));
+    let store: Arc<dyn Store> = witness.clone();
+    let mut findings = Findings::new(seal, Vec::new());
     let total = artifacts.iter().map(|artifact| artifact.plain_size).sum();
     if artifacts.is_empty() {
         findings.problems.push("the manifest lists no artifact".into());
     }
+    let mut refused = None;
     for artifact in artifacts {
-        match store.stat(&artifact.key).await? {
-            None => findings.problems.push(format!("{} is missing", artifact.key)),
-            Some(object) if object.size != artifact.stored_size => {
-                findings.problems.push(format!("{} has {} bytes, {} were written", artifact.key, object.size, artifact.stored_size));
+        let found = match store.stat(&artifact.key).await {
+            Ok(None) => {
+                findings.missing = true;
+                Ok(Some(format!("{} is missing", artifact.key)))
             }
-            Some(_) => match read(manifest, artifact, &store, keys, &mut findings.bytes, total, run).await {
-                Ok(Some(problem)) => findings.problems.push(problem),
-                Ok(None) => run.info(format!("{} is intact: {} plain bytes", artifact.key, artifact.plain_size)),
-                Err(error) if error.is_cancelled() || error.retryable || error.kind == Kind::Internal => return Err(error),
-                Err(error) => findings.problems.push(format!("{}: {error}", artifact.key)),
-            },
+            Ok(Some(object)) if object.size != artifact.stored_size => {
+                Ok(Some(format!("{} has {} bytes, {} were written", artifact.key, object.size, artifact.stored_size)))
+            }
+            Ok(Some(_)) => {
+                let found = read(manifest, artifact, &store, keys, &mut findings.bytes, total, run).await;
+                found.map_err(|error| error.while_doing(&artifact.key))
+            }
+            Err(error) => Err(error),
+        };
+        match judged(found, &witness) {
+            Ok(Some(problem)) => findings.problems.push(problem),
+            Ok(None) => run.info(format!("{} is intact: {} plain bytes", artifact.key, artifact.plain_size)),
+            Err(error) if error.is_cancelled() || !error.retryable => return Err(error),
+            Err(error) => {
+                run.warn(format!("{} could not be read: {error}", artifact.key));
+                refused.get_or_insert(error);
+            }
         }
     }
     for problem in &findings.problems {
         run.error(problem);
     }
-    Ok(findings)
+    match refused {
+        Some(error) if findings.problems.is_empty() => Err(error),
+        _ => Ok(findings),
+    }
+}
+
+/// An error of what was read is a finding; one of the store, of this machine, or a cancel stays one.
+fn judged(found: Result<Option<String>>, witness: &Witnessed) -> Result<Option<String>> {
+    match (found, witness.refusal()) {
+        (Err(error), _) if error.is_cancelled() => Err(error),
+        (_, Some(refusal)) => Err(refusal),
+        (Err(error), None) if error.retryable || error.kind == Kind::Internal => Err(error),
+        (Err(error), None) => Ok(Some(error.to_string())),
+        (found, None) => found,
+    }
 }
 
 async fn read(
@@ -172,77 +203,19 @@ pub fn differences(promised: &[TableCount], found: &[TableCount]) -> Option<Stri
     Some(format!("{}{}", wrong.join("; "), if more > 0 { format!("; and {more} more tables") } else { String::new() }))
 }
 
-/// A verification job. Damage fails the job and marks the backup corrupt, unless another store has it whole: then that one is its
-/// own from now on, and the damaged one is written again.
+/// A verification job: the backup is read in every store that has it. Damage fails the job; the backup is corrupt when no store
+/// is known to have it whole.
 pub(super) async fn execute(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job, run: &Run) -> Result<()> {
     let id = job.backup_id.ok_or_else(|| Error::internal("a verification job without a backup"))?;
     let backup = db::backups::get(&ctx.db, organization, id).await?;
-    let Readable { store, store_id, .. } = copies::readable_in(ctx, organization, &backup, run).await?;
-    if copies::is_gone(store.as_ref(), &backup).await? {
-        // More likely the wrong folder is mounted than that all of it was lost. Whoever calls it damaged lets it be deleted.
-        return Err(Error::new(Kind::Storage, "nothing of the backup is in its store any more, so it could not be verified")
-            .hint("is the volume mounted? If the store has lost it, delete the backup"));
-    }
-    let mut findings = examine(ctx, &backup, &store, run).await?;
-    if !findings.problems.is_empty()
-        && let Some(whole) = whole_elsewhere(ctx, organization, &backup, store_id, run).await?
+    let places = places::look(ctx, organization, &backup, run).await?;
+    let mut deep = Vec::new();
+    if job.payload["deep"] == true
+        && let Some(place) = places.iter().find(|place| place.is_whole())
     {
-        let problems = findings.problems.join("; ");
-        db::backups::set_verified(&ctx.db, id, VerifyState::Verified, ctx.now()).await?;
-        copies::replace(ctx, organization, &backup, store_id, whole, &problems).await?;
-        return Err(Error::new(Kind::Backup, format!("the backup is damaged in one of its stores, and whole in another: {problems}"))
-            .hint("it is copied again from the whole one; check the disk of the store"));
+        deep = deeply(ctx, organization, job, &backup, stores::open(ctx, organization, place.store_id).await?, run).await?;
     }
-    if findings.problems.is_empty() && job.payload["deep"] == true {
-        findings.problems = deeply(ctx, organization, job, &backup, store, run).await?;
-    }
-    let state = if findings.problems.is_empty() { VerifyState::Verified } else { VerifyState::Corrupt };
-    db::backups::set_verified(&ctx.db, id, state, ctx.now()).await?;
-    if findings.problems.is_empty() {
-        run.info(format!("verified: {} plain bytes read and compared", findings.bytes));
-        return Ok(());
-    }
-    Err(Error::new(Kind::Backup, format!("the backup is damaged: {}", findings.problems.join("; ")))
-        .hint("restore from another backup; check the store's disk"))
-}
-
-/// Verifies what one store has of a backup, its manifest included.
-async fn examine(ctx: &Ctx, backup: &Backup, store: &Arc<dyn Store>, run: &Run) -> Result<Findings> {
-    let key = backup.manifest_key.as_deref().ok_or_else(|| Error::conflict("the backup has no manifest"))?;
-    let only = |problem| Findings { seal: Seal::Unchecked, bytes: 0, problems: vec![problem] };
-    if store.stat(key).await?.is_none() {
-        return Ok(only(format!("the manifest {key} is missing")));
-    }
-    match manifests::fetch(store.as_ref(), key, Some(&ctx.keys)).await {
-        Ok((manifest, _)) if manifest.backup_id != backup.id => Ok(only(format!("{key} is the manifest of another backup"))),
-        // The catalogue's own rows are compared with the store: a replaced manifest cannot vouch for replaced artifacts.
-        Ok((manifest, seal)) => verify(&manifest, seal, &backup.artifacts, store.clone(), Some(&ctx.keys), run).await,
-        Err(error) if error.retryable => Err(error),
-        Err(error) => Ok(only(error.to_string())),
-    }
-}
-
-/// Another store than `damaged` that has the backup, every byte of it read and compared.
-async fn whole_elsewhere(ctx: &Ctx, organization: OrganizationId, backup: &Backup, damaged: StoreId, run: &Run) -> Result<Option<StoreId>> {
-    for (id, name) in copies::places(ctx, organization, backup, damaged).await? {
-        let found = match copies::holding(ctx, organization, backup, id).await {
-            Ok(store) => {
-                run.info(format!("verifying the backup in '{name}' instead"));
-                examine(ctx, backup, &store, run).await
-            }
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(findings) if findings.problems.is_empty() => {
-                run.info(format!("the backup is whole in '{name}'"));
-                return Ok(Some(id));
-            }
-            Ok(_) => {}
-            Err(error) if error.is_cancelled() => return Err(error),
-            Err(error) => run.warn(format!("'{name}' cannot give it: {error}")),
-        }
-    }
-    Ok(None)
+    places::conclude(ctx, job, &backup, places, deep, run).await
 }
 
 /// The configured database that a deep verification may use: `chosen`, or the backup's own. Errors when the backup has not
@@ -276,7 +249,7 @@ async fn deeply(
     let database = db::databases::get(&ctx.db, organization, id).await?;
     let settings = databases::open_settings(ctx, &database)?;
     let source = Stored { store, artifacts: backup.artifacts.clone(), keys: Some(ctx.keys.clone()) };
-    let snapshot = snapshots::open_for(ctx, organization, backup, run).await?;
+    let snapshot = snapshots::open_of(ctx, organization, backup).await?;
     let engine = engines::find(&backup.engine)?;
     let deep = deep::Deep { backup: backup.id, engine, settings: &settings, source: &source, expected: &backup.tables, snapshot };
     let compared = deep.verify(run).await;

@@ -21,6 +21,7 @@ use crate::{
 pub mod asked;
 pub mod counted;
 pub mod local;
+pub mod witnessed;
 
 /// Every store of this build, in the order people see them.
 pub fn registry() -> &'static [&'static dyn StoreKind] {

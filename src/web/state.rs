@@ -72,6 +72,7 @@ impl State for CopyStatus {
             Self::Queued => QUEUED,
             Self::Complete => COMPLETED,
             Self::Failed => FAILED,
+            Self::Damaged => look("bad", "✕", "damaged"),
             Self::Deleting => DELETING,
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     engines::{Dump, DumpFacts, Engine, Inspector, RowSource},
     error::{Context, Error, Kind, Result},
     pipeline::{self, SealSpec, Sealed, Tap, keys::KeyRing},
-    services::manifests,
+    services::{flow::Flow, manifests},
     stores::Store,
 };
 
@@ -326,8 +326,10 @@ async fn gate(key: &str, sealed: &Sealed, stored: &ObjectInfo, store: &dyn Store
         Some(sha256) => sha256.clone(),
         None => {
             let mut hash = Sha256::new();
+            let mut flow = Flow::new(run, "reading back what was stored".into(), sealed.stored_size);
             let mut object = store.get(key, None).await?;
             while let Some(piece) = run.until_cancelled(async { object.next().await.transpose() }).await? {
+                flow.passed(piece.len());
                 hash.update(&piece);
             }
             hex::encode(hash.finalize())

@@ -1,15 +1,23 @@
 //! Takes backups out of their stores. Whoever calls has marked what is to go, so that nothing begins to use it.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::{
     db,
     domain::{
         backup::{Backup, BackupStatus},
+        copy::CopyStatus,
         events::Event,
         ids::{OrganizationId, StoreId},
     },
     error::{Error, Kind, Result},
     services::{Ctx, stores},
 };
+
+/// How long a store is waited for that has nothing of worth.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A store that did not remove everything.
 pub(in crate::services) struct Refused {
@@ -22,7 +30,11 @@ pub(in crate::services) struct Refused {
 /// what it said before if all of the backup is still there, and `deleting` otherwise, to be tried again.
 pub(in crate::services) async fn whole(ctx: &Ctx, organization: OrganizationId, backup: &Backup) -> Result<()> {
     let mut untouched = true;
-    for copy in db::backup_copies::of_backup(&ctx.db, backup.id).await? {
+    let (unmade, made): (Vec<_>, Vec<_>) = db::backup_copies::of_backup(&ctx.db, backup.id)
+        .await?
+        .into_iter()
+        .partition(|copy| matches!(copy.status, CopyStatus::Queued | CopyStatus::Failed));
+    for copy in made {
         if let Err(refused) = files(ctx, organization, backup, copy.store_id).await {
             return give_up(ctx, backup, Refused { untouched: untouched && refused.untouched, ..refused }).await;
         }
@@ -31,6 +43,14 @@ pub(in crate::services) async fn whole(ctx: &Ctx, organization: OrganizationId, 
     }
     if let Err(refused) = files(ctx, organization, backup, backup.store_id).await {
         return give_up(ctx, backup, Refused { untouched: untouched && refused.untouched, ..refused }).await;
+    }
+    for copy in unmade {
+        // A copy that was never made is nothing to wait for. At most there are pieces of it that no manifest vouches for.
+        db::backup_copies::remove(&ctx.db, backup.id, copy.store_id).await?;
+        let removed = timeout(PATIENCE, files(ctx, organization, backup, copy.store_id)).await;
+        if !matches!(removed, Ok(Ok(()))) {
+            tracing::warn!(backup = %backup.id, store = copy.store_name, "a copy that was never made may have left pieces behind");
+        }
     }
     match db::backups::delete(&ctx.db, organization, backup.id).await {
         // Somebody else was removing it too.
@@ -59,11 +79,6 @@ pub(in crate::services) async fn copy(ctx: &Ctx, organization: OrganizationId, b
             Err(refused.error)
         }
     }
-}
-
-/// Removes what a copy that was never finished has left in a store.
-pub(in crate::services) async fn half_made(ctx: &Ctx, organization: OrganizationId, backup: &Backup, store: StoreId) -> Result<()> {
-    files(ctx, organization, backup, store).await.map_err(|refused| refused.error)
 }
 
 /// Removes the files of a backup from one store: only those that its own row names.

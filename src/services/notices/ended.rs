@@ -18,7 +18,7 @@ use crate::{
         time::Moment,
     },
     error::Result,
-    services::Ctx,
+    services::{Ctx, copies},
 };
 
 /// Sees to what follows from the end of a job. May be called twice for one job.
@@ -179,13 +179,20 @@ async fn verify(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<()
         return alerts::right(ctx, organization, &group, end).await;
     }
     let (cause, step) = cause_and_step(job.error.as_deref().unwrap_or("the stored files are not what the manifest promises"));
-    let (severity, title, what) = match corrupt {
-        true => (
+    // Where it is whole, when it was found damaged in one store and not in another.
+    let whole_in = job.report.as_ref().and_then(|report| report["wholeIn"].as_str());
+    let (severity, title, what) = match (corrupt, whole_in) {
+        (true, _) => (
             Severity::Critical,
             format!("A backup of {name} is damaged"),
             format!("The backup of {of} cannot be trusted any more. {cause}"),
         ),
-        false => (
+        (false, Some(store)) => (
+            Severity::Error,
+            format!("A backup of {name} is damaged in one store"),
+            format!("The backup of {of} is whole in '{store}'. {cause}"),
+        ),
+        (false, None) => (
             Severity::Warning,
             format!("A backup of {name} could not be verified"),
             format!("The backup of {of} was not found damaged, but it could not be checked. {cause}"),
@@ -216,11 +223,19 @@ async fn upkeep(ctx: &Ctx, organization: OrganizationId, job: &Job) -> Result<()
     };
     let of = name.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
     let (thing, means) = match job.kind {
-        JobKind::Copy => (format!("Copying a backup{of}"), "The backup itself is good, but it is in fewer places than it should be."),
+        JobKind::Copy => {
+            let store = match copies::store_of(job) {
+                Some(id) => found(db::stores::get(&ctx.db, organization, id).await)?.map(|store| store.name),
+                None => None,
+            };
+            let to = store.map(|store| format!(" to {store}")).unwrap_or_default();
+            (format!("Copying backups{to}"), "The backups themselves are good, but they are in fewer places than they should be.")
+        }
         JobKind::Retention => (format!("Deleting old backups{of}"), "Nothing is lost; old backups take up space until it works."),
         _ => ("Maintenance".to_owned(), "Backups go on."),
     };
-    let group = format!("job:{}:{}", job.kind, job.database_id.map_or("all".to_owned(), |id| id.to_string()));
+    let about = job.database_id.map(|id| id.to_string()).or_else(|| copies::store_of(job).map(|id| id.to_string()));
+    let group = format!("job:{}:{}", job.kind, about.unwrap_or_else(|| "all".into()));
     if job.status == JobStatus::Completed {
         let end = |alert: &Alert| alerts::resolved(ctx, alert, format!("{thing} works again"), after_failures(alert));
         return alerts::right(ctx, organization, &group, end).await;

@@ -175,11 +175,16 @@ pub async fn start(ctx: &Arc<Ctx>, actor: &Actor, database: Option<DatabaseId>) 
     enqueue(ctx, actor, database).await
 }
 
-/// After a good backup or a copy: a run over its database, when there is something to delete. May be called twice for one job.
+/// After a good backup: a run over its database, when there is something to delete. May be called twice for one job.
 pub(super) async fn ended(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Job) -> Result<()> {
-    let (JobKind::Backup | JobKind::Copy, JobStatus::Completed, Some(database)) = (job.kind, job.status, job.database_id) else {
-        return Ok(());
-    };
+    match (job.kind, job.status, job.database_id) {
+        (JobKind::Backup, JobStatus::Completed, Some(database)) => due(ctx, organization, database).await,
+        _ => Ok(()),
+    }
+}
+
+/// Queues a run over a database when there is something to delete and no run that waits.
+pub(super) async fn due(ctx: &Arc<Ctx>, organization: OrganizationId, database: DatabaseId) -> Result<()> {
     let plans = plans(ctx, organization, Some(database), &judgement(ctx)).await?;
     if plans.iter().all(|plan| plan.deleted == 0) || waiting(ctx, organization, Some(database)).await? {
         return Ok(());

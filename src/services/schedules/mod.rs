@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ctx, audit, retention};
+use super::{Ctx, audit, copies, retention};
 use crate::{
     db::{self, schedules::Heartbeat},
     domain::{
@@ -147,7 +147,8 @@ async fn save(ctx: &Arc<Ctx>, actor: &Actor, before: &Schedule, mut schedule: Sc
         Some(next) if same_times && next > now => Some(next),
         _ => next_slot(&schedule, now)?,
     };
-    db::schedules::update(&ctx.db, actor.organization_id, &schedule, heartbeat).await
+    db::schedules::update(&ctx.db, actor.organization_id, &schedule, heartbeat).await?;
+    copies::forget_unwanted(ctx, actor.organization_id).await
 }
 
 /// What becomes of schedules that run after one that is removed.
@@ -166,6 +167,7 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, id: ScheduleId, removal: Removal) 
     let schedule = db::schedules::get(&ctx.db, actor.organization_id, id).await?;
     let deleted = db::schedules::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await;
     let let_go = deleted.map_err(|error| error.while_doing(format!("removing the schedule '{}'", schedule.name)))?;
+    copies::forget_unwanted(ctx, actor.organization_id).await?;
     audit::record(ctx, actor, "schedule.delete", id, facts(&schedule)).await?;
     record_let_go(ctx, actor, &let_go).await
 }

@@ -3,6 +3,8 @@
 mod away;
 mod bench;
 mod copies;
+mod damage;
+mod destinations;
 mod groups;
 mod pages;
 mod plans;

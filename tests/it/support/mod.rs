@@ -1,6 +1,7 @@
 //! What tests run against: the peers, the product itself as a process, disks; and who listens to an operation.
 
 pub mod disk;
+pub mod doubles;
 pub mod leash;
 pub mod mongo_script;
 pub mod mongodb;

@@ -1,9 +1,29 @@
 //! What an operation of an engine told.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use dbsnap::domain::{events::Progress, job::LogLevel, run::Observer};
+use dbsnap::domain::{
+    events::Progress,
+    job::LogLevel,
+    run::{Learned, Observer, Run, Silent},
+};
 use tokio_util::sync::CancellationToken;
+
+/// The surroundings of an operation that spools nothing and starts no tools.
+pub fn run_of(observer: Arc<dyn Observer>) -> Run {
+    Run {
+        cancel: CancellationToken::new(),
+        observer,
+        scratch: std::env::temp_dir(),
+        tool_dirs: Vec::new(),
+        learned: Learned::default(),
+        limits: Default::default(),
+    }
+}
+
+pub fn silent() -> Run {
+    run_of(Arc::new(Silent))
+}
 
 #[derive(Default)]
 pub struct Seen {
