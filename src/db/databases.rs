@@ -53,7 +53,7 @@ fn insert_row(db: &Transaction<'_>, database: &Database) -> Outcome<()> {
     Ok(())
 }
 
-/// Saves everything but the project, the engine and the time of creation. The caller has read it through its organization.
+/// Saves everything but the engine and the time of creation. The caller has read it through its organization.
 pub async fn update(db: &Db, database: &Database) -> Result<()> {
     let database = database.clone();
     db.write("saving the database", move |db| update_row(db, &database)).await
@@ -80,7 +80,8 @@ pub async fn change<T: Send + 'static>(
 
 fn update_row(db: &Transaction<'_>, database: &Database) -> Outcome<()> {
     let changed = db.execute(
-        "UPDATE databases SET name = ?2, settings = ?3, store_id = ?4, backup_options = ?5, updated_at = ?6 WHERE id = ?1",
+        "UPDATE databases SET name = ?2, settings = ?3, store_id = ?4, backup_options = ?5, updated_at = ?6, project_id = ?7
+         WHERE id = ?1",
         params![
             database.id.to_string(),
             database.name,
@@ -88,6 +89,7 @@ fn update_row(db: &Transaction<'_>, database: &Database) -> Outcome<()> {
             database.store_id.to_string(),
             row::to_json(&database.backup_options)?,
             database.updated_at.0,
+            database.project_id.to_string(),
         ],
     )?;
     if changed == 0 { Err(missing(database.id).into()) } else { Ok(()) }
@@ -131,8 +133,18 @@ pub async fn find_by_name(db: &Db, organization: OrganizationId, name: &str) -> 
 pub async fn list(db: &Db, organization: OrganizationId, filter: &DatabaseFilter, page: PageRequest) -> Result<Page<Database>> {
     let conditions = Conditions::new("projects.organization_id = ?", text(organization))
         .and("LOWER(databases.name) LIKE ? ESCAPE '\\'", filter.q.as_deref().map(holding))
-        .and("databases.engine = ?", filter.engine.clone());
+        .and("databases.engine = ?", filter.engine.clone())
+        .and("databases.project_id = ?", filter.project_id.map(text));
     db.read("listing the databases", move |db| conditions.page(db, COLUMNS, FROM, "databases.name, databases.id", page, read)).await
+}
+
+/// Every one there is.
+pub async fn ids(db: &Db, organization: OrganizationId) -> Result<Vec<DatabaseId>> {
+    db.read("listing the databases", move |db| {
+        let sql = format!("SELECT databases.id FROM {FROM} WHERE projects.organization_id = ?1");
+        query::all(db, &sql, &[text(organization)], |row| row::parsed(row, "id"))
+    })
+    .await
 }
 
 fn missing(id: DatabaseId) -> Error {

@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod notices;
 pub mod notifiers;
 pub mod open;
+pub mod projects;
 mod query;
 pub mod restores;
 pub mod retention;

@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, de};
 use super::{
     backup::{BackupStatus, BackupType},
     diff::DiffStatus,
-    ids::{BackupId, DatabaseId, JobId},
+    ids::{BackupId, DatabaseId, JobId, ProjectId},
     job::{JobKind, JobStatus, LogLevel},
+    project::Environment,
     restore::RestoreStatus,
     time::Moment,
 };
@@ -21,6 +22,19 @@ pub struct DatabaseFilter {
     pub q: Option<String>,
     #[serde(deserialize_with = "blank_is_none")]
     pub engine: Option<String>,
+    #[serde(deserialize_with = "blank_is_none")]
+    pub project_id: Option<ProjectId>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub struct ProjectFilter {
+    /// Part of the name.
+    #[serde(deserialize_with = "blank_is_none")]
+    pub q: Option<String>,
+    #[serde(deserialize_with = "blank_is_none")]
+    pub environment: Option<Environment>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]

@@ -25,6 +25,7 @@ pub mod notice;
 pub mod page;
 pub mod pattern;
 pub mod permissions;
+pub mod project;
 pub mod restore;
 pub mod retention;
 pub mod run;

@@ -50,6 +50,7 @@ pub mod maintenance;
 pub mod manifests;
 pub mod metrics;
 pub mod notices;
+pub mod projects;
 pub mod queue;
 pub mod rebuild;
 pub mod restore;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Ctx, audit, databases, secrets, system};
+use super::{Ctx, audit, databases, projects, secrets, system};
 use crate::{
     db,
     domain::{
@@ -107,6 +107,7 @@ pub async fn import(ctx: &Ctx, actor: &Actor, bytes: &[u8]) -> Result<Imported> 
     check_names(&export.databases)?;
     let key = export_key(ctx, &export.key).await?;
     let settings = system::check_settings(&export.settings)?;
+    let project = projects::oldest(ctx, actor.organization_id).await?;
     let mut imported = Imported::default();
     let mut rows = Vec::new();
     for database in export.databases {
@@ -115,7 +116,7 @@ pub async fn import(ctx: &Ctx, actor: &Actor, bytes: &[u8]) -> Result<Imported> 
             imported.kept.push(name);
             continue;
         }
-        rows.push(row(ctx, &key, database).map_err(|error| error.while_doing(format!("database '{name}'")))?);
+        rows.push(row(ctx, &key, project, database).map_err(|error| error.while_doing(format!("database '{name}'")))?);
     }
     imported.added = rows.iter().map(|row| row.name.clone()).collect();
     db::databases::insert_all(&ctx.db, rows).await?;
@@ -140,7 +141,7 @@ fn check_names(databases: &[ExportedDatabase]) -> Result<()> {
 }
 
 /// The secrets are opened with the key they were sealed under and sealed again under this catalogue's.
-fn row(ctx: &Ctx, key: &MasterKey, exported: ExportedDatabase) -> Result<Database> {
+fn row(ctx: &Ctx, key: &MasterKey, project: ProjectId, exported: ExportedDatabase) -> Result<Database> {
     let engine = engines::find(&exported.engine)?;
     let opened = secrets::open(key, &databases::purpose(exported.id), engine.info().connection, exported.settings)?;
     let settings = validate(engine.info().connection, &opened)?;
@@ -151,7 +152,7 @@ fn row(ctx: &Ctx, key: &MasterKey, exported: ExportedDatabase) -> Result<Databas
     let now = Moment::now();
     Ok(Database {
         id,
-        project_id: ProjectId::DEFAULT,
+        project_id: project,
         name: exported.name,
         engine: exported.engine,
         settings: secrets::seal(&ctx.keys.current(), &databases::purpose(id), engine.info().connection, settings),

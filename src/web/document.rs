@@ -22,7 +22,7 @@ use crate::domain::diff::{PatchFormat, Side};
     // The last two stand in queries only.
     components(schemas(ErrorEnvelope, ErrorBody, ErrorDetails, FieldProblem, Meta, PatchFormat, Side)),
     tags(
-        (name = "databases"), (name = "engines"), (name = "schedules"), (name = "backups"), (name = "restores"), (name = "diffs"),
+        (name = "databases"), (name = "projects"), (name = "engines"), (name = "schedules"), (name = "backups"), (name = "restores"), (name = "diffs"),
         (name = "exports"), (name = "jobs"), (name = "retention"), (name = "stores"), (name = "notifiers"),
         (name = "accounts"), (name = "audit"), (name = "system"), (name = "health"), (name = "events")
     )

@@ -52,6 +52,7 @@ const NAVIGATION: &[(&str, &str, &str, &str)] = &[
     ("Operate", "Jobs", "/jobs", "jobs"),
     ("", "Logs", "/logs", "logs"),
     ("", "Retention", "/retention-policies", "history"),
+    ("", "Projects", "/projects", "project"),
     ("", "Stores", "/stores", "store"),
     ("", "Notifications", "/notifiers", "bell"),
     ("", "Audit", "/audit", "audit"),
@@ -83,6 +84,7 @@ const NOTICES: &[(&str, &str)] = &[
     ("maintained", "Queued: its report appears under Maintenance when it is done."),
     ("maintained", "Done."),
     ("policy-removed", "The retention policy was removed."),
+    ("project-removed", "The project was removed."),
     ("store-removed", "The store was removed from here. What is in it stays."),
     ("store-works", "The store works: something was written to it and removed again."),
 ];

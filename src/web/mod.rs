@@ -27,6 +27,7 @@ pub mod logs;
 pub mod middleware;
 mod notifiers;
 pub mod pager;
+mod projects;
 pub mod restores;
 mod retention;
 mod router;

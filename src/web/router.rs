@@ -24,7 +24,7 @@ use utoipa_axum::{
 
 use super::{
     account, assets, audit, backups, browse, compare, databases, diffs, document as openapi_document, engines, error::Failure, events,
-    exports, jobs, logs, middleware, notifiers, restores, retention, schedules, stores, system,
+    exports, jobs, logs, middleware, notifiers, projects, restores, retention, schedules, stores, system,
 };
 use crate::{
     error::{Error, Result},
@@ -57,6 +57,9 @@ fn api() -> Routes {
         .routes(routes!(databases::show::api, databases::update::api, databases::delete::api))
         .routes(routes!(databases::test_connection::api))
         .routes(routes!(engines::list))
+        // projects
+        .routes(routes!(projects::list::api, projects::change::api_create))
+        .routes(routes!(projects::list::api_one, projects::change::api_update, projects::change::api_delete))
         // backups
         .routes(routes!(backups::list::api, backups::start::api))
         .routes(routes!(backups::show::api, backups::delete::api))
@@ -163,6 +166,11 @@ fn pages() -> Table {
         ("/databases/{id}/test", vec![(Method::POST, post(databases::test_connection::stored_part))]),
         ("/databases/{id}/backup", vec![(Method::POST, post(databases::show::back_up))]),
         ("/databases/{id}/delete", vec![(Method::POST, post(databases::delete::submit))]),
+        ("/projects", vec![(Method::GET, get(projects::list::page)), (Method::POST, post(projects::change::create))]),
+        ("/projects/new", vec![(Method::GET, get(projects::change::new_page))]),
+        ("/projects/{id}", vec![(Method::POST, post(projects::change::update))]),
+        ("/projects/{id}/edit", vec![(Method::GET, get(projects::change::edit_page))]),
+        ("/projects/{id}/delete", vec![(Method::POST, post(projects::change::delete))]),
         ("/backups", vec![(Method::GET, get(backups::list::page))]),
         ("/backups/{id}", vec![(Method::GET, get(backups::show::page))]),
         ("/backups/{id}/cancel", vec![(Method::POST, post(backups::cancel::submit))]),

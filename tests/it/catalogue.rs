@@ -174,7 +174,7 @@ async fn a_database_is_read_back_as_it_was_saved_and_only_by_its_organization() 
     assert_eq!(db::databases::delete(&db, elsewhere(), shop.id, false, Moment::now()).await.unwrap_err().kind, Kind::NotFound);
     assert!(db::databases::find_by_name(&db, HOME, &shop.name).await.unwrap().is_some());
 
-    let found = |q: &str| DatabaseFilter { q: Some(q.to_owned()), engine: None };
+    let found = |q: &str| DatabaseFilter { q: Some(q.to_owned()), ..DatabaseFilter::default() };
     assert_eq!(db::databases::list(&db, HOME, &found("shop"), PageRequest::default()).await.unwrap().total, 1);
     assert_eq!(db::databases::list(&db, HOME, &found("50%"), PageRequest::default()).await.unwrap().total, 1);
     assert_eq!(db::databases::list(&db, HOME, &found("5_%"), PageRequest::default()).await.unwrap().total, 0, "% and _ are plain text");

@@ -1,12 +1,17 @@
 //! Configured databases: add, change, remove, test.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     Ctx, audit, learned,
+    notices::scope,
+    projects,
     schedules::{self, Removal},
     secrets,
 };
@@ -20,6 +25,7 @@ use crate::{
         ids::{DatabaseId, OrganizationId, ProjectId, StoreId},
         page::{Page, PageRequest},
         permissions::{Actor, Permission},
+        project::{Environment, Project},
         run::Run,
         time::Moment,
     },
@@ -54,6 +60,9 @@ pub struct DatabaseInput {
     /// What a form was filled with from a URL, sealed, see [`draft`]: secrets that the form leaves blank are taken from it.
     #[serde(skip)]
     pub draft: Option<String>,
+    /// Another project moves it there. Absent: a new database goes into the oldest project, another stays where it is.
+    #[serde(default)]
+    pub project_id: Option<ProjectId>,
     #[serde(default)]
     pub store_id: Option<StoreId>,
     #[serde(default)]
@@ -65,6 +74,10 @@ pub struct DatabaseInput {
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseView {
     pub id: DatabaseId,
+    pub project_id: ProjectId,
+    pub project_name: String,
+    /// Of its project.
+    pub environment: Environment,
     pub name: String,
     pub engine: String,
     pub engine_label: &'static str,
@@ -87,7 +100,8 @@ pub async fn list(ctx: &Ctx, actor: &Actor, filter: &DatabaseFilter, page: PageR
     let found = db::databases::list(&ctx.db, actor.organization_id, filter, page).await?;
     let ids: Vec<_> = found.items.iter().map(|database| database.id).collect();
     let mut newest = db::backups::newest_of(&ctx.db, &ids).await?;
-    let items: Result<_> = found.items.into_iter().map(|database| shown(database, &mut newest)).collect();
+    let projects = projects::by_id(ctx, actor.organization_id).await?;
+    let items: Result<_> = found.items.into_iter().map(|database| shown(database, &projects, &mut newest)).collect();
     Ok(Page { items: items?, page: found.page, limit: found.limit, total: found.total })
 }
 
@@ -99,7 +113,7 @@ pub async fn named(ctx: &Ctx, actor: &Actor, name: &str) -> Result<Option<Databa
 
 pub async fn get(ctx: &Ctx, actor: &Actor, id: DatabaseId) -> Result<DatabaseView> {
     actor.require(Permission::View)?;
-    view(ctx, db::databases::get(&ctx.db, actor.organization_id, id).await?).await
+    view(ctx, actor, db::databases::get(&ctx.db, actor.organization_id, id).await?).await
 }
 
 /// Adds a database. Errors with every field that is not valid, and with `CONFLICT` when the name is taken.
@@ -110,7 +124,7 @@ pub async fn create(ctx: &Ctx, actor: &Actor, input: DatabaseInput) -> Result<Da
     let now = ctx.now();
     let database = Database {
         id,
-        project_id: ProjectId::DEFAULT,
+        project_id: checked.project_id,
         name: checked.name,
         engine: checked.engine.info().id.to_owned(),
         settings: secrets::seal(&ctx.keys.current(), &purpose(id), checked.engine.info().connection, checked.settings),
@@ -121,7 +135,7 @@ pub async fn create(ctx: &Ctx, actor: &Actor, input: DatabaseInput) -> Result<Da
     };
     db::databases::insert(&ctx.db, &database).await?;
     audit::record(ctx, actor, "database.create", id, json!({ "name": database.name, "engine": database.engine })).await?;
-    view(ctx, database).await
+    view(ctx, actor, database).await
 }
 
 /// Changes a database. Its backups stay.
@@ -129,7 +143,9 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInp
     actor.require(Permission::Configure)?;
     let old = db::databases::get(&ctx.db, actor.organization_id, id).await?;
     let checked = check(ctx, actor, input, Some(&old)).await?;
+    let before = old.project_id;
     let database = Database {
+        project_id: checked.project_id,
         name: checked.name,
         settings: secrets::seal(&ctx.keys.current(), &purpose(id), checked.engine.info().connection, checked.settings),
         store_id: checked.store_id,
@@ -139,7 +155,10 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: DatabaseId, input: DatabaseInp
     };
     db::databases::update(&ctx.db, &database).await?;
     audit::record(ctx, actor, "database.update", id, json!({ "name": database.name })).await?;
-    view(ctx, database).await
+    if database.project_id != before {
+        audit::record(ctx, actor, "database.move", id, json!({ "name": database.name, "from": before, "to": database.project_id })).await?;
+    }
+    view(ctx, actor, database).await
 }
 
 /// Removes a database and its schedules from the configuration. Its backups stay in the catalogue and in their stores.
@@ -150,6 +169,7 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, id: DatabaseId, removal: Removal) 
     let deleted = db::databases::delete(&ctx.db, actor.organization_id, id, removal.disable_dependents, ctx.now()).await;
     let let_go = deleted.map_err(|error| error.while_doing(format!("removing the database '{}'", database.name)))?;
     audit::record(ctx, actor, "database.delete", id, json!({ "name": database.name })).await?;
+    scope::record_silenced(ctx, actor, &format!("the database '{}'", database.name), |rules| rules.database_ids.contains(&id)).await?;
     schedules::record_let_go(ctx, actor, &let_go).await
 }
 
@@ -216,6 +236,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 struct Checked {
+    project_id: ProjectId,
     name: String,
     engine: &'static dyn Engine,
     settings: Settings,
@@ -229,6 +250,14 @@ async fn check(ctx: &Ctx, actor: &Actor, input: DatabaseInput, before: Option<&D
     let mut problems = Vec::new();
     if !is_name(&name) {
         problems.push(("name".to_owned(), NAME_RULE.to_owned()));
+    }
+    let project_id = match (input.project_id, before) {
+        (Some(id), _) => id,
+        (None, Some(before)) => before.project_id,
+        (None, None) => projects::oldest(ctx, actor.organization_id).await?,
+    };
+    if !projects::by_id(ctx, actor.organization_id).await?.contains_key(&project_id) {
+        problems.push(("projectId".to_owned(), format!("there is no project {project_id}")));
     }
     let (engine, settings) = described(&input)?;
     if let Some(before) = before.filter(|before| before.engine != engine.info().id) {
@@ -263,7 +292,7 @@ async fn check(ctx: &Ctx, actor: &Actor, input: DatabaseInput, before: Option<&D
     refuse_own_files(ctx, engine, &settings)?;
     let store_id = input.store_id.or(before.map(|before| before.store_id)).unwrap_or(StoreId::LOCAL);
     db::stores::get(&ctx.db, actor.organization_id, store_id).await?;
-    Ok(Checked { name, engine, settings, store_id, backup_options })
+    Ok(Checked { project_id, name, engine, settings, store_id, backup_options })
 }
 
 /// The engine and the settings that an input names, by its URL, by its fields, or by both: a field that is not blank goes
@@ -304,18 +333,24 @@ pub(super) async fn keep_learned(ctx: &Ctx, organization: OrganizationId, id: Da
     learned::keep(ctx, &Actor { organization_id: organization, ..Actor::system() }, id, used, run).await;
 }
 
-async fn view(ctx: &Ctx, database: Database) -> Result<DatabaseView> {
+async fn view(ctx: &Ctx, actor: &Actor, database: Database) -> Result<DatabaseView> {
     let mut newest = db::backups::newest_of(&ctx.db, &[database.id]).await?;
-    shown(database, &mut newest)
+    shown(database, &projects::by_id(ctx, actor.organization_id).await?, &mut newest)
 }
 
 /// A database as it may be shown, with its newest backups, which are taken out of `newest`.
-fn shown(database: Database, newest: &mut db::backups::Newest) -> Result<DatabaseView> {
+fn shown(database: Database, projects: &HashMap<ProjectId, Project>, newest: &mut db::backups::Newest) -> Result<DatabaseView> {
     let engine = engines::find(&database.engine)?;
+    // They are read one after the other.
+    let moving = || Error::conflict(format!("the database '{}' is just being moved into another project", database.name)).hint("try again");
+    let project = projects.get(&database.project_id).ok_or_else(moving)?;
     let (last_backup, last_good) = (newest.any.remove(&database.id), newest.good.remove(&database.id));
     let (settings, secrets_set) = secrets::public(engine.info().connection, database.settings);
     Ok(DatabaseView {
         id: database.id,
+        project_id: project.id,
+        project_name: project.name.clone(),
+        environment: project.environment,
         name: database.name,
         engine: database.engine,
         engine_label: engine.info().label,

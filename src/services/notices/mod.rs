@@ -22,6 +22,7 @@ pub mod deliver;
 mod ended;
 mod expected;
 pub mod notifiers;
+pub mod scope;
 mod unusual;
 pub mod watch;
 mod words;

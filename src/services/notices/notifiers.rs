@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
-use super::words;
+use super::{
+    scope::{Known, Removed},
+    words,
+};
 use crate::{
     db,
     domain::{
@@ -58,6 +61,10 @@ pub struct NotifierView {
     pub secrets_set: Vec<&'static str>,
     pub enabled: bool,
     pub rules: NotifyRules,
+    /// Of its rules, what was removed meanwhile.
+    pub removed: Removed,
+    /// True when all that it was limited to was removed: it is told nothing.
+    pub tells_nothing: bool,
     /// What it was told last.
     pub last_delivery: Option<Delivery>,
     pub created_at: crate::domain::time::Moment,
@@ -76,16 +83,18 @@ pub struct TestResult {
 
 pub async fn list(ctx: &Ctx, actor: &Actor) -> Result<Vec<NotifierView>> {
     actor.require(Permission::View)?;
+    let known = Known::read(ctx, actor.organization_id).await?;
     let mut views = Vec::new();
     for config in db::notifiers::list(&ctx.db, actor.organization_id).await? {
-        views.push(view(ctx, config).await?);
+        views.push(view(ctx, &known, config).await?);
     }
     Ok(views)
 }
 
 pub async fn get(ctx: &Ctx, actor: &Actor, id: NotifierId) -> Result<NotifierView> {
     actor.require(Permission::View)?;
-    view(ctx, db::notifiers::get(&ctx.db, actor.organization_id, id).await?).await
+    let known = Known::read(ctx, actor.organization_id).await?;
+    view(ctx, &known, db::notifiers::get(&ctx.db, actor.organization_id, id).await?).await
 }
 
 /// Adds a notifier. Errors with every field that is not valid, and with `CONFLICT` when the name is taken.
@@ -93,6 +102,8 @@ pub async fn create(ctx: &Ctx, actor: &Actor, input: NotifierInput) -> Result<No
     actor.require(Permission::Configure)?;
     let kind = kinds::find(&input.kind)?;
     let settings = check(&input, kind, &Settings::new())?;
+    let known = Known::read(ctx, actor.organization_id).await?;
+    known.removed(&input.rules).refuse_new(&NotifyRules::default())?;
     let (id, now) = (NotifierId::new(), ctx.now());
     let config = NotifierConfig {
         id,
@@ -107,7 +118,7 @@ pub async fn create(ctx: &Ctx, actor: &Actor, input: NotifierInput) -> Result<No
     };
     db::notifiers::insert(&ctx.db, &config).await?;
     audit::record(ctx, actor, "notifier.create", id, json!({ "name": config.name, "kind": config.kind })).await?;
-    view(ctx, config).await
+    view(ctx, &known, config).await
 }
 
 /// Changes a notifier; its kind stays.
@@ -119,6 +130,8 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: NotifierId, input: NotifierInp
     }
     let kind = kinds::find(&old.kind)?;
     let settings = check(&input, kind, &open_settings(ctx, &old)?)?;
+    let known = Known::read(ctx, actor.organization_id).await?;
+    known.removed(&input.rules).refuse_new(&old.rules)?;
     let config = NotifierConfig {
         name: input.name.trim().to_owned(),
         settings: secrets::seal(&ctx.keys.current(), &purpose(id), kind.info().settings, settings),
@@ -129,7 +142,7 @@ pub async fn update(ctx: &Ctx, actor: &Actor, id: NotifierId, input: NotifierInp
     };
     db::notifiers::update(&ctx.db, &config).await?;
     audit::record(ctx, actor, "notifier.update", id, json!({ "name": config.name, "enabled": config.enabled })).await?;
-    view(ctx, config).await
+    view(ctx, &known, config).await
 }
 
 /// Removes a notifier and its log of deliveries.
@@ -202,11 +215,12 @@ fn check(input: &NotifierInput, kind: &dyn NotifierKind, old: &Settings) -> Resu
     Err(Error::validation("some settings are not valid").fields(problems))
 }
 
-async fn view(ctx: &Ctx, config: NotifierConfig) -> Result<NotifierView> {
+async fn view(ctx: &Ctx, known: &Known, config: NotifierConfig) -> Result<NotifierView> {
     let kind = kinds::find(&config.kind)?;
     let address = kind.address(&open_settings(ctx, &config)?);
     let (settings, secrets_set) = secrets::public(kind.info().settings, config.settings);
     let last = db::notices::deliveries(&ctx.db, config.id, PageRequest { page: 1, limit: 1 }).await?;
+    let removed = known.removed(&config.rules);
     Ok(NotifierView {
         id: config.id,
         name: config.name,
@@ -217,6 +231,8 @@ async fn view(ctx: &Ctx, config: NotifierConfig) -> Result<NotifierView> {
         settings,
         secrets_set,
         enabled: config.enabled,
+        tells_nothing: removed.is_all_of(&config.rules),
+        removed,
         rules: config.rules,
         last_delivery: last.items.into_iter().next(),
         created_at: config.created_at,

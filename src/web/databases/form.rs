@@ -10,8 +10,9 @@ use crate::{
         artifact::ArtifactKind,
         backup::{BackupOptions, SnapshotOptions},
         fields::Field,
-        ids::{DatabaseId, StoreId},
+        ids::{DatabaseId, ProjectId, StoreId},
         permissions::Actor,
+        project::Project,
     },
     engines::{self, EngineInfo},
     error::{Error, Result},
@@ -21,6 +22,7 @@ use crate::{
             DatabaseInput, DatabaseView,
             draft::{self, Draft},
         },
+        projects,
         stores::{self, StoreView},
     },
     web::{
@@ -77,6 +79,10 @@ pub struct DatabaseForm {
     pub encrypt: bool,
     pub stores: Vec<StoreView>,
     pub store_id: StoreId,
+    /// There is a choice when there is more than one.
+    pub projects: Vec<Project>,
+    pub project_id: Option<ProjectId>,
+    pub project_problem: Option<String>,
     /// What was wrong with the last try, beside the problems of single fields.
     pub problem: Option<(String, Option<String>)>,
 }
@@ -105,6 +111,7 @@ struct Filled<'a> {
     /// The samples as they were typed.
     samples: Option<String>,
     store_id: StoreId,
+    project_id: Option<ProjectId>,
     error: Option<&'a Error>,
 }
 
@@ -121,6 +128,7 @@ impl DatabaseForm {
             options: BackupOptions::default(),
             samples: None,
             store_id: StoreId::LOCAL,
+            project_id: None,
             error: None,
         };
         Self::draw(ctx, actor, engine.unwrap_or(first), filled).await
@@ -138,6 +146,7 @@ impl DatabaseForm {
             options: BackupOptions::default(),
             samples: None,
             store_id: StoreId::LOCAL,
+            project_id: None,
             error: None,
         };
         Self::draw(ctx, actor, draft.engine.id, filled).await
@@ -154,6 +163,7 @@ impl DatabaseForm {
             options: database.backup_options,
             samples: None,
             store_id: database.store_id,
+            project_id: Some(database.project_id),
             error: None,
         };
         Self::draw(ctx, actor, &database.engine, filled).await
@@ -178,6 +188,7 @@ impl DatabaseForm {
             options: read_options(info, form).unwrap_or_default(),
             samples: Some(form.raw("samples").to_owned()),
             store_id: form.parse("store")?.unwrap_or(StoreId::LOCAL),
+            project_id: form.parse("project").ok().flatten(),
             error: Some(error),
         };
         Self::draw(ctx, actor, info.id, filled).await
@@ -204,6 +215,9 @@ impl DatabaseForm {
         let name = Field::new("name", "Name", crate::domain::fields::FieldKind::Text)
             .required()
             .help("How it is called here and in file names. Up to 100 characters.");
+        let projects = projects::all(ctx, actor).await?;
+        let oldest = projects.iter().min_by_key(|project| project.created_at).map(|project| project.id);
+        let project_id = filled.project_id.or(oldest);
         let name_value = Map::from_iter([("name".to_owned(), Value::String(filled.name))]);
         Ok(Self {
             id: filled.id,
@@ -225,6 +239,9 @@ impl DatabaseForm {
             encrypt: filled.options.encrypt,
             stores: stores::list(ctx, actor).await?,
             store_id: filled.store_id,
+            projects,
+            project_id,
+            project_problem: problems.iter().find(|problem| problem.0 == "projectId").map(|problem| problem.1.clone()),
             problem: filled.error.map(|error| (message(error), error.hint.clone())),
         })
     }
@@ -240,6 +257,7 @@ pub fn read(form: &Form) -> Result<DatabaseInput> {
         settings: forms::read(SETTINGS, info.connection, form),
         draft: Some(form.text(DRAFT)).filter(|draft| !draft.is_empty()).map(str::to_owned),
         store_id: form.parse("store")?,
+        project_id: form.parse("project")?,
         backup_options: Some(read_options(info, form)?),
     })
 }

@@ -9,11 +9,13 @@ use crate::{
     domain::{
         filter::DatabaseFilter,
         page::{Page, PageRequest},
+        project::Project,
     },
     engines::{self, EngineInfo},
     services::{
         Ctx,
         databases::{self, DatabaseView},
+        projects,
     },
     web::{
         envelope::{self, Envelope},
@@ -33,6 +35,7 @@ struct List {
     filter: DatabaseFilter,
     filtered: bool,
     engines: Vec<&'static EngineInfo>,
+    projects: Vec<Project>,
     pager: Pager,
 }
 
@@ -59,7 +62,8 @@ pub async fn page(
 ) -> Result<Html<String>, Failure> {
     let databases = databases::list(&ctx, &user, &filter, page).await?;
     let engines = engines::registry().iter().map(|engine| engine.info()).collect();
-    let filtered = filter.q.is_some() || filter.engine.is_some();
+    let filtered = filter.q.is_some() || filter.engine.is_some() || filter.project_id.is_some();
+    let projects = projects::all(&ctx, &user).await?;
     let pager = Pager::new(&uri, &databases);
-    Ok(render(&ctx, &List { layout: layout.titled("Databases"), databases, filter, filtered, engines, pager })?)
+    Ok(render(&ctx, &List { layout: layout.titled("Databases"), databases, filter, filtered, engines, projects, pager })?)
 }

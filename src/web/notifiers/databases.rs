@@ -109,7 +109,7 @@ fn problem_of(unknown: &[String]) -> Option<String> {
 }
 
 async fn suggestions(ctx: &Ctx, actor: &Actor, part: &str) -> Result<Vec<String>> {
-    let filter = DatabaseFilter { q: Some(part.to_owned()).filter(|part| !part.is_empty()), engine: None };
+    let filter = DatabaseFilter { q: Some(part.to_owned()).filter(|part| !part.is_empty()), ..DatabaseFilter::default() };
     let found = databases::list(ctx, actor, &filter, PageRequest { page: 1, limit: SUGGESTED }).await?;
     Ok(found.items.into_iter().map(|database| database.name).collect())
 }

@@ -10,12 +10,17 @@ use crate::{
         ids::{DatabaseId, NotifierId, ProjectId},
         notice::{NoticeEvent, NotifyRules, Severity},
         permissions::Actor,
+        project::Project,
     },
     error::{Error, Result},
     notifiers::{self, NotifierInfo},
     services::{
         Ctx,
-        notices::notifiers::{NotifierInput, NotifierView},
+        notices::{
+            notifiers::{NotifierInput, NotifierView},
+            scope::{self, Removed},
+        },
+        projects,
     },
     web::{
         error::message,
@@ -39,8 +44,12 @@ pub struct NotifierForm {
     pub events: Vec<(NoticeEvent, &'static str, bool)>,
     pub severities: Vec<(Severity, bool)>,
     pub only: OnlyOf,
-    /// Chosen by API: the form does not ask for projects, and keeps them.
-    pub projects: Vec<ProjectId>,
+    /// Id, name, chosen; empty when there is but one and it is not chosen.
+    pub projects: Vec<(ProjectId, String, bool)>,
+    /// What it is limited to and was removed since. It is sent along, so that saving does not make a notifier of everything.
+    pub removed: Removed,
+    /// True when that is all that it is limited to.
+    pub tells_nothing: bool,
     pub problem: Option<(String, Option<String>)>,
 }
 
@@ -117,6 +126,7 @@ impl NotifierForm {
         let drawn = forms::draw(SETTINGS, kind.settings, &filled.settings, &filled.secrets_set, problems);
         let (fields, sections) = forms::by_section(drawn);
         let rules = filled.rules;
+        let removed = scope::removed(ctx, actor, &rules).await?;
         let chosen = |event: NoticeEvent| match rules.events.is_empty() {
             true => event != NoticeEvent::BackupSucceeded,
             false => rules.events.contains(&event),
@@ -141,10 +151,24 @@ impl NotifierForm {
             events: NoticeEvent::choosable().map(|event| (event, event.meaning(), chosen(event))).collect(),
             severities: Severity::ALL.iter().map(|severity| (*severity, *severity == rules.least_severity)).collect(),
             only: OnlyOf::of(ctx, actor, &rules.database_ids, filled.unknown).await?,
-            projects: rules.project_ids,
+            tells_nothing: removed.is_all_of(&rules),
+            removed,
+            projects: projects_to_choose(projects::all(ctx, actor).await?, &rules.project_ids),
             problem: filled.error.map(|error| (message(error), error.hint.clone())),
         })
     }
+}
+
+/// Nothing where there is nothing to choose from.
+fn projects_to_choose(all: Vec<Project>, chosen: &[ProjectId]) -> Vec<(ProjectId, String, bool)> {
+    if all.len() < 2 && chosen.is_empty() {
+        return Vec::new();
+    }
+    let named = |project: Project| {
+        let shown = format!("{} ({})", project.name, project.environment);
+        (project.id, shown, chosen.contains(&project.id))
+    };
+    all.into_iter().map(named).collect()
 }
 
 /// What a form asks for, not yet checked. Errors when a database is named that there is not.

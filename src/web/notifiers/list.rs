@@ -31,6 +31,20 @@ struct Page {
     notifiers: Vec<NotifierView>,
 }
 
+/// What is there of what a notifier is limited to, in words: `of 1 project and 2 databases`. `None` without limits.
+fn limits(view: &NotifierView) -> Option<String> {
+    let counted = |all: usize, removed: usize, noun: &str| {
+        let left = all.saturating_sub(removed);
+        (left > 0).then(|| format!("{left} {noun}{}", if left == 1 { "" } else { "s" }))
+    };
+    let parts = [
+        counted(view.rules.project_ids.len(), view.removed.project_ids.len(), "project"),
+        counted(view.rules.database_ids.len(), view.removed.database_ids.len(), "database"),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("of {}", parts.join(" and ")))
+}
+
 /// Configured notifiers, without secrets.
 #[utoipa::path(get, path = "/api/notifiers", tag = "notifiers", responses((status = 200, body = Envelope<Vec<NotifierView>>)))]
 pub async fn api(State(ctx): State<Arc<Ctx>>, user: User) -> Result<Envelope<Vec<NotifierView>>, Failure> {

@@ -60,7 +60,7 @@ pub async fn page(
         .filter(|(label, ..)| label.to_lowercase().contains(&wanted))
         .map(|(label, href, icon)| Place { label: label.into(), href: href.into(), icon, note: "page".into() })
         .collect();
-    let filter = DatabaseFilter { q: Some(wanted).filter(|wanted| !wanted.is_empty()), engine: None };
+    let filter = DatabaseFilter { q: Some(wanted).filter(|wanted| !wanted.is_empty()), ..DatabaseFilter::default() };
     let found = databases::list(&ctx, &user, &filter, PageRequest { page: 1, limit: 8 }).await?;
     places.extend(found.items.into_iter().map(|database| Place {
         href: format!("/databases/{}", database.id),

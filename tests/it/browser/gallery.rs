@@ -27,6 +27,7 @@ async fn an_empty_installation_says_what_to_do_first() {
         ("empty-retention", "/retention-policies"),
         ("empty-retention-plan", "/retention-policies/plan"),
         ("empty-retention-new", "/retention-policies/new"),
+        ("projects-one", "/projects"),
         ("stores", "/stores"),
     ] {
         look_at(&browser, name, path).await;
@@ -72,6 +73,18 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
         site.wait(&format!("/api/jobs/{job}")).await;
     }
 
+    let trial = site.api(Method::POST, "/api/projects", json!({"name": LONG, "environment": "staging"})).await.id();
+    let hook = json!({"url": "http://127.0.0.1:9/hook"});
+    let gone = site.add_database("gone", 1).await;
+    let limited = json!({"name": "of what was removed", "kind": "webhook", "settings": hook, "rules": {"databaseIds": [gone]}});
+    let limited = site.api(Method::POST, "/api/notifiers", limited).await.id();
+    let both = json!({"name": LONG, "kind": "webhook", "settings": hook, "rules": {"projectIds": [trial], "databaseIds": [shop]}});
+    site.api(Method::POST, "/api/notifiers", both).await;
+    site.api(Method::DELETE, &format!("/api/databases/{gone}"), Value::Null).await;
+    let stored = site.api(Method::GET, &format!("/api/databases/{long}"), Value::Null).await.json;
+    let moved = json!({"name": LONG, "engine": "sqlite", "settings": stored["data"]["settings"], "projectId": trial});
+    site.api(Method::PUT, &format!("/api/databases/{long}"), moved).await;
+
     let browser = Browser::open(&site.base).await;
     let (failed, long_page) = (failed["id"].as_str().unwrap(), format!("/databases/{long}"));
     for (name, path) in [
@@ -109,6 +122,12 @@ async fn every_page_fits_wide_and_narrow_windows_in_light_and_dark() {
         ("stores-two", "/stores".into()),
         ("store-new", "/stores/new".into()),
         ("store-edit", format!("/stores/{archive}/edit")),
+        ("projects", "/projects".into()),
+        ("project-new", "/projects/new".into()),
+        ("project-edit", format!("/projects/{trial}/edit")),
+        ("databases-of-project", format!("/databases?projectId={trial}")),
+        ("notifiers-limited", "/notifiers".into()),
+        ("notifier-told-nothing", format!("/notifiers/{limited}/edit")),
         ("settings", "/settings".into()),
         ("jump", "/jump?q=s".into()),
         ("not-found", "/nowhere".into()),

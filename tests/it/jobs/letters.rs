@@ -26,7 +26,7 @@ use super::{Bench, HOME, new_job};
 async fn letter(bench: &Bench, job: Job) -> JobId {
     let (db, id) = (&bench.ctx().db, bench.queue_job(job).await);
     let lease = db::jobs::Lease { token: format!("worker of {id}"), until: Moment::now().plus(60_000) };
-    let claimed = db::jobs::claim(db, &lease, Moment::now().plus(1000), 9).await.unwrap().unwrap().1;
+    let claimed = db::jobs::claim(db, &lease, Moment::now().plus(1000), db::jobs::Room { backups: 9, upkeep: 9 }).await.unwrap().unwrap().1;
     assert_eq!(claimed.id, id);
     db::jobs::finish(db, id, &lease.token, JobStatus::Failed, Some("broken"), Moment::now()).await.unwrap().unwrap();
     id

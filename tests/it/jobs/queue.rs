@@ -59,7 +59,7 @@ async fn behind_a_hundred_thousand_jobs_no_look_at_the_queue_takes_long() {
         looked("what is to be followed up");
         assert_eq!(db::jobs::depth(db, HOME, Moment::now()).await.unwrap()[0].due, 4_999 - round);
         looked("the depth");
-        assert_eq!(db::jobs::dead_letters(db, HOME, None, 1_000).await.unwrap().len(), 250);
+        assert_eq!(db::jobs::dead_letters(db, HOME, None, None, 1_000).await.unwrap().len(), 250);
         looked("all dead letters");
         for (what, filter) in &filters {
             assert!(db::jobs::list(db, HOME, filter, PageRequest::default()).await.unwrap().total > 0);

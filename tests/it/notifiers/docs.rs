@@ -33,10 +33,21 @@ has a link (set BASE_URL so that it leads to your installation).
   token, a page that is not there) is not tried again. A process that ends while it sends may send a message twice, never not at all. A
   service has 20 seconds to answer and decides by the status: a body that breaks off or never ends changes nothing. A mail server has 25.
 - Texts are cut to what each service takes, in any script; what to do is never cut away for a long cause.
-- A notifier of chosen databases hears nothing of stores and disks: have one without that choice too.
+- A notifier of chosen projects or databases hears nothing of stores and disks: have one without that choice too.
 - If this machine is down, nobody is left to tell: give schedules a heartbeat address at a service that watches from outside.
 
 Thresholds are under Settings: `deadManHours`, `sizeChangePercent`, `rowsChangePercent`, `diskFreePercent`, `repeatAlertHours`, `groupMinutes`.
+
+## Per project or database
+
+A notifier can be limited to projects, to databases, or to both: it is then told of what concerns any of them. So that one team hears of its
+own databases only, put them into a project (Projects, or `POST /api/projects` and `projectId` of a database) and choose it in the
+notifier's form, or by API: `\"rules\": {\"projectIds\": [\"...\"]}`. A database that is moved is told of to whoever is limited to its new
+project.
+
+What was removed stays among the limits, so that a notifier never becomes one of everything by that. When nothing of its limits is left it
+is told nothing; the list of notifiers, its form, `tellsNothing` by API and the audit trail (`notifier.silenced`) say so, until you choose
+anew.
 
 Addresses are looked up once, checked and then connected to exactly: link-local addresses and the metadata services of clouds are refused,
 as they are written when the notifier is saved, and as their names resolve at each sending; redirects are not followed. What a service

@@ -6,6 +6,7 @@ mod docs;
 mod email;
 mod http;
 mod jobs;
+mod limits;
 mod pages;
 mod real;
 mod settings;

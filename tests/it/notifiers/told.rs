@@ -165,7 +165,10 @@ async fn a_notifier_hears_only_of_what_it_asked_for() {
     let bench = Bench::new().await;
     let (grave, other) = (Sink::start(|_| (200, String::new())).await, Sink::start(|_| (200, String::new())).await);
     bench.notifier("grave", &grave, NotifyRules { least_severity: Severity::Error, ..NotifyRules::default() }).await;
-    bench.notifier("other", &other, NotifyRules { database_ids: vec![DatabaseId::new()], ..NotifyRules::default() }).await;
+    let shop = db::databases::get(&bench.ctx().db, HOME, bench.database).await.unwrap();
+    let blog = Database { id: DatabaseId::new(), name: "blog".into(), ..shop };
+    db::databases::insert(&bench.ctx().db, &blog).await.unwrap();
+    bench.notifier("other", &other, NotifyRules { database_ids: vec![blog.id], ..NotifyRules::default() }).await;
     bench.backup(None, "disk full").await;
     bench.pass(HOUR);
     bench.backup(Some(1), "").await;

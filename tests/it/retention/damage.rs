@@ -1,9 +1,11 @@
 //! What is damage and what is a store that is away, and what becomes of backups that are damaged in one store only.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use dbsnap::{
-    db,
     domain::{
         artifact::ArtifactKind,
         backup::VerifyState,
@@ -19,7 +21,6 @@ use serde_json::json;
 
 use super::bench::{Bench, daily, names};
 use crate::support::{
-    disk::Disk,
     doubles::{Misread, Reading},
     observer::silent,
 };

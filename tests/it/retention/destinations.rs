@@ -1,18 +1,20 @@
 //! Copies whose store is away or slow, and the way out of one that never comes back.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use dbsnap::{
     db,
     domain::{
         backup::{BackupOptions, BackupType},
         copy::HOLD_DAYS,
+        database::Settings,
         ids::{BackupId, ScheduleId, StoreId},
         job::{Job, JobKind, JobStatus},
         page::PageRequest,
         permissions::Actor,
     },
     engines,
+    error::Kind,
     services::{
         self,
         backup::produce::{Plan, produce},
@@ -23,7 +25,7 @@ use dbsnap::{
 };
 use serde_json::{Value, json};
 
-use super::bench::{Bench, DAY, HOME, START, daily, names};
+use super::bench::{Bench, HOME, START, daily, names};
 use crate::support::{
     doubles::{Misread, Reading},
     observer::{Seen, run_of},

@@ -31,6 +31,8 @@ const CLOSED: &[&str] = &[
     "/notifiers/new",
     "/notifiers/{id}/edit",
     "/databases/{id}/edit",
+    "/projects/new",
+    "/projects/{id}/edit",
     "/schedules/new",
     "/schedules/tables",
     "/schedules/{id}/edit",
@@ -74,6 +76,7 @@ async fn send(client: &Client, base: &str, entry: &Entry, cookie: &str) -> Respo
         (_, "/api/diffs") => request.json(&json!({"before": {"backupId": SOME_ID}, "after": {"databaseId": SOME_ID}})),
         (_, "/api/diffs/{id}/restore") => request.json(&json!({"direction": "revert", "databaseId": SOME_ID, "confirm": "x"})),
         (_, "/api/databases" | "/api/databases/{id}" | "/api/databases/test-connection") => request.json(&database),
+        (_, "/api/projects" | "/api/projects/{id}") => request.json(&json!({"name": "x"})),
         (_, "/api/schedules" | "/api/schedules/{id}") => request.json(&json!({"name": "x", "databaseId": SOME_ID, "cron": "@daily"})),
         (_, "/api/schedules/preview") => request.json(&json!({"cron": "@daily"})),
         (_, "/api/retention-policies" | "/api/retention-policies/{id}") => {

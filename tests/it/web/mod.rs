@@ -10,6 +10,7 @@ mod hostile;
 mod jobs;
 mod monitoring;
 mod pages;
+mod projects;
 mod schedule_form;
 mod schedule_rules;
 mod schedules;

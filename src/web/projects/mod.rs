@@ -1,0 +1,5 @@
+//! Projects: pages and API.
+
+pub mod change;
+mod form;
+pub mod list;
