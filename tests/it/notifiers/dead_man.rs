@@ -197,7 +197,7 @@ async fn the_failures_of_a_schedule_that_was_removed_are_over() {
     let (database, file) = bench.file_database("notes", 1000).await;
     let schedule = bench.schedule(database, "nightly", json!({"cron": "30 2 * * *"})).await;
     std::fs::remove_file(file).unwrap();
-    schedules::run_now(bench.ctx(), &Actor::system(), schedule, Default::default()).await.unwrap();
+    schedules::run_now(bench.ctx(), &Actor::system(), schedule).await.unwrap();
     bench.work().await;
     assert_eq!(bench.titles().await, ["Backup of notes failed"]);
     schedules::delete(bench.ctx(), &Actor::system(), schedule, Default::default()).await.unwrap();

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use dbsnap::{
+    db,
     domain::{
-        ids::DatabaseId,
+        database::Database,
+        ids::{DatabaseId, OrganizationId},
         notice::{DeliveryStatus, NotifyRules, Severity},
         page::PageRequest,
         permissions::Actor,
@@ -165,7 +167,7 @@ async fn a_notifier_hears_only_of_what_it_asked_for() {
     let bench = Bench::new().await;
     let (grave, other) = (Sink::start(|_| (200, String::new())).await, Sink::start(|_| (200, String::new())).await);
     bench.notifier("grave", &grave, NotifyRules { least_severity: Severity::Error, ..NotifyRules::default() }).await;
-    let shop = db::databases::get(&bench.ctx().db, HOME, bench.database).await.unwrap();
+    let shop = db::databases::get(&bench.ctx().db, OrganizationId::DEFAULT, bench.database).await.unwrap();
     let blog = Database { id: DatabaseId::new(), name: "blog".into(), ..shop };
     db::databases::insert(&bench.ctx().db, &blog).await.unwrap();
     bench.notifier("other", &other, NotifyRules { database_ids: vec![blog.id], ..NotifyRules::default() }).await;

@@ -6,7 +6,7 @@ use dbsnap::{
     db,
     domain::{
         artifact::ArtifactKind,
-        backup::{Backup, VerifyState},
+        backup::Backup,
         ids::{BackupId, StoreId},
         job::JobStatus,
         permissions::Actor,
