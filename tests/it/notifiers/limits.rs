@@ -120,7 +120,7 @@ async fn a_notifier_whose_limits_are_all_removed_is_told_nothing_and_says_so_unt
 
     site.api(Method::DELETE, &format!("/api/databases/{one}"), Value::Null).await;
     assert_eq!(shown(&site, &id).await["tellsNothing"], true);
-    assert!(site.page("/notifiers").await.contains("told nothing: what it was limited to was removed"));
+    assert!(site.page("/notifiers").await.contains("what it was limited to was removed"));
     let form = site.page(&edit).await;
     assert!(form.contains("This notifier is told nothing"), "{form}");
     let audit = site.api(Method::GET, "/api/audit?limit=200", Value::Null).await.json;
