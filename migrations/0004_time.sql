@@ -81,7 +81,6 @@ CREATE TABLE manifest_writes (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (backup_id, store_id)
 );
-CREATE INDEX backup_copies_by_status ON backup_copies (status);
 
 ALTER TABLE backups ADD COLUMN schedule_id TEXT;
 -- The installation that made it, when it is not this one: retention leaves such a backup alone.

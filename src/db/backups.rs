@@ -318,36 +318,23 @@ pub async fn unsuccessful(db: &Db, since: Moment) -> Result<Vec<(OrganizationId,
     .await
 }
 
-/// How well the databases of an organization are protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Protection {
-    /// Databases whose newest good backup is not older than asked.
-    pub recent: u64,
-    /// Databases without any good backup.
-    pub never: u64,
-    /// Bytes of all artifacts in all stores.
-    pub stored_bytes: u64,
+/// Every database with the moment of its newest good backup (see [`last_good`]).
+pub async fn newest_good(db: &Db, organization: OrganizationId) -> Result<Vec<(DatabaseId, Option<Moment>)>> {
+    db.read("reading the newest good backups", move |db| {
+        let sql = "SELECT d.id, (SELECT b.created_at FROM backups b WHERE b.database_id = d.id AND b.status = 'completed'
+                       AND b.verify_state <> 'corrupt' AND NOT b.partial ORDER BY b.created_at DESC LIMIT 1) AS newest
+                   FROM databases d JOIN projects p ON p.id = d.project_id WHERE p.organization_id = ?1";
+        query::all(db, sql, &[text(organization)], |row| Ok((row::parsed(row, "id")?, row::moment_if_set(row, "newest")?)))
+    })
+    .await
 }
 
-/// Counts databases by their newest good backup (see [`last_good`]); `since` is the age that counts as recent.
-pub async fn protection(db: &Db, organization: OrganizationId, since: Moment) -> Result<Protection> {
-    db.read("counting protected databases", move |db| {
-        let sql = "WITH good AS (SELECT (SELECT b.created_at FROM backups b WHERE b.database_id = d.id AND b.status = 'completed'
-                           AND b.verify_state <> 'corrupt' AND NOT b.partial ORDER BY b.created_at DESC LIMIT 1) AS newest
-                       FROM databases d JOIN projects p ON p.id = d.project_id WHERE p.organization_id = ?1)
-                   SELECT (SELECT COUNT(*) FROM good WHERE newest >= ?2) AS recent,
-                       (SELECT COUNT(*) FROM good WHERE newest IS NULL) AS never,
-                       (SELECT COALESCE(SUM(stored_size), 0) FROM artifacts
-                        WHERE store_id IN (SELECT id FROM stores WHERE organization_id = ?1)) AS stored";
-        let read = |row: &Row<'_>| {
-            Ok(Protection {
-                recent: row::count(row, "recent")?,
-                never: row::count(row, "never")?,
-                stored_bytes: row::count(row, "stored")?,
-            })
-        };
-        let found = query::first(db, sql, &[text(organization), since.0.into()], read)?;
-        found.ok_or_else(|| Error::internal("a count without a row").into())
+/// Bytes of all artifacts in all stores.
+pub async fn stored_bytes(db: &Db, organization: OrganizationId) -> Result<u64> {
+    db.read("counting stored bytes", move |db| {
+        let sql = "SELECT COALESCE(SUM(stored_size), 0) AS stored FROM artifacts
+                   WHERE store_id IN (SELECT id FROM stores WHERE organization_id = ?1)";
+        Ok(query::first(db, sql, &[text(organization)], |row| row::count(row, "stored"))?.unwrap_or(0))
     })
     .await
 }

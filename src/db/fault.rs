@@ -39,9 +39,8 @@ impl Fault {
             (_, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => {
                 // "UNIQUE constraint failed: databases.project_id, databases.name": the last column is the one that people chose.
                 let column = message.as_deref().and_then(|text| text.rsplit('.').next()).unwrap_or("id").to_owned();
-                Error::conflict(format!("{doing}: another one has the same {column}"))
-                    .source(error)
-                    .hint(format!("choose another {column}"))
+                tracing::debug!(%error, doing, "refused as a double");
+                Error::conflict(format!("{doing}: another one has the same {column}")).hint(format!("choose another {column}"))
             }
             (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
                 Error::conflict(format!("{doing}: something still uses it, or what it refers to is gone")).source(error)

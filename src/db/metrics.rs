@@ -122,8 +122,13 @@ fn next_runs(db: &Connection, organization: OrganizationId) -> Outcome<Vec<(Stri
 }
 
 fn deliveries(db: &Connection, organization: OrganizationId) -> Outcome<Vec<Counted>> {
-    let sql = "SELECT n.name AS name, d.status AS status, COUNT(*) AS number FROM deliveries d JOIN notifiers n ON n.id = d.notifier_id
-               WHERE n.organization_id = ?1 GROUP BY n.name, d.status ORDER BY 1, 2";
+    // A failure that nobody has had yet is a zero, so that the first one is a change.
+    let sql = "SELECT name, status, SUM(number) AS number FROM (
+                   SELECT n.name AS name, d.status AS status, COUNT(*) AS number FROM deliveries d JOIN notifiers n ON n.id = d.notifier_id
+                   WHERE n.organization_id = ?1 GROUP BY n.name, d.status
+                   UNION ALL SELECT name, 'delivered', 0 FROM notifiers WHERE organization_id = ?1
+                   UNION ALL SELECT name, 'failed', 0 FROM notifiers WHERE organization_id = ?1) AS told
+               GROUP BY name, status ORDER BY 1, 2";
     query::all(db, sql, &[text(organization)], counted)
 }
 

@@ -21,6 +21,7 @@ use super::{Ctx, jobs::state, stores, workers::WorkerState};
 use crate::{
     db,
     domain::{
+        backup::BackupStatus,
         ids::StoreId,
         job::JobKind,
         permissions::{Actor, Permission},
@@ -111,6 +112,12 @@ impl Sheet {
     fn catalogue(&mut self, figures: &db::metrics::Figures, now: Moment) {
         let counters = Family::<Labels, Counter>::default();
         self.0.register("backups", "Backups that ended, by database and how they ended", counters.clone());
+        // A counter that begins with its first failure shows no increase.
+        for found in &figures.databases {
+            for status in [BackupStatus::Completed, BackupStatus::Failed] {
+                let _ = counters.get_or_create(&vec![("database", found.database.clone()), ("status", status.to_string())]);
+            }
+        }
         for db::metrics::Counted { name, status, number } in &figures.backups {
             let labels = vec![("database", name.clone()), ("status", status.clone())];
             counters.get_or_create(&labels).inc_by(*number);

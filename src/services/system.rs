@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Ctx, audit, stores};
+use super::{Ctx, audit, databases, stores};
 use crate::{
     config::AuthMode,
     db,
@@ -112,7 +112,7 @@ pub struct SystemStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     pub databases: u64,
-    /// Databases with a good backup of the last 24 hours.
+    /// Databases with a good backup as new as their schedules ask, or of the last 24 hours where none is on.
     pub protected: u64,
     /// Databases that never had a good backup.
     pub never_backed_up: u64,
@@ -159,16 +159,16 @@ pub async fn stats(ctx: &Ctx, actor: &Actor) -> Result<Stats> {
     let day_ago = Moment(ctx.now().0 - 24 * 60 * 60 * 1000);
     let one = PageRequest { page: 1, limit: 1 };
     let count = async |filter: BackupFilter| Ok::<_, Error>(db::backups::list(&ctx.db, organization, &filter, one).await?.total);
-    let protection = db::backups::protection(&ctx.db, organization, day_ago).await?;
+    let (protected, never_backed_up) = databases::protected(ctx, organization).await?;
     Ok(Stats {
         databases: db::databases::list(&ctx.db, organization, &DatabaseFilter::default(), one).await?.total,
-        protected: protection.recent,
-        never_backed_up: protection.never,
+        protected,
+        never_backed_up,
         backups_last_day: count(BackupFilter { start: Some(day_ago), ..BackupFilter::default() }).await?,
         failed_last_day: count(BackupFilter { start: Some(day_ago), status: Some(BackupStatus::Failed), ..BackupFilter::default() })
             .await?,
         backups: count(BackupFilter { status: Some(BackupStatus::Completed), ..BackupFilter::default() }).await?,
-        stored_bytes: protection.stored_bytes,
+        stored_bytes: db::backups::stored_bytes(&ctx.db, organization).await?,
         running: count(BackupFilter { status: Some(BackupStatus::Running), ..BackupFilter::default() }).await?,
     })
 }

@@ -143,7 +143,7 @@ fn within_age(policy: &Policy, history: &[Entry], kept: Vec<(usize, Vec<String>)
             break;
         }
         if fits {
-            reasons.push(format!("not older than {days} days"));
+            reasons.push(format!("not older than {days} day{}", if days == 1 { "" } else { "s" }));
         }
         young.push((index, reasons));
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Ctx, audit, learned,
-    notices::scope,
+    notices::{expected::Clockwork, scope},
     projects,
     schedules::{self, Removal},
     secrets,
@@ -69,6 +69,9 @@ pub struct DatabaseInput {
     pub backup_options: Option<BackupOptions>,
 }
 
+/// A database that no schedule backs up is well protected for so long after its newest good backup, milliseconds: a day.
+const UNSCHEDULED_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// A database as it may be shown: without secrets.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -93,6 +96,11 @@ pub struct DatabaseView {
     pub updated_at: Moment,
     pub last_backup: Option<BackupBrief>,
     pub last_good: Option<BackupBrief>,
+    /// Some schedule that is on backs it up by itself.
+    pub scheduled: bool,
+    /// By when the next good backup is to be there: two slots of its schedules and an hour, or a day after the newest one where
+    /// none is on.
+    pub expected_by: Option<Moment>,
 }
 
 pub async fn list(ctx: &Ctx, actor: &Actor, filter: &DatabaseFilter, page: PageRequest) -> Result<Page<DatabaseView>> {
@@ -101,7 +109,8 @@ pub async fn list(ctx: &Ctx, actor: &Actor, filter: &DatabaseFilter, page: PageR
     let ids: Vec<_> = found.items.iter().map(|database| database.id).collect();
     let mut newest = db::backups::newest_of(&ctx.db, &ids).await?;
     let projects = projects::by_id(ctx, actor.organization_id).await?;
-    let items: Result<_> = found.items.into_iter().map(|database| shown(database, &projects, &mut newest)).collect();
+    let clockwork = Clockwork::read(ctx, actor.organization_id).await?;
+    let items: Result<_> = found.items.into_iter().map(|database| shown(database, &projects, &clockwork, &mut newest)).collect();
     Ok(Page { items: items?, page: found.page, limit: found.limit, total: found.total })
 }
 
@@ -335,16 +344,24 @@ pub(super) async fn keep_learned(ctx: &Ctx, organization: OrganizationId, id: Da
 
 async fn view(ctx: &Ctx, actor: &Actor, database: Database) -> Result<DatabaseView> {
     let mut newest = db::backups::newest_of(&ctx.db, &[database.id]).await?;
-    shown(database, &projects::by_id(ctx, actor.organization_id).await?, &mut newest)
+    let clockwork = Clockwork::read(ctx, actor.organization_id).await?;
+    shown(database, &projects::by_id(ctx, actor.organization_id).await?, &clockwork, &mut newest)
 }
 
 /// A database as it may be shown, with its newest backups, which are taken out of `newest`.
-fn shown(database: Database, projects: &HashMap<ProjectId, Project>, newest: &mut db::backups::Newest) -> Result<DatabaseView> {
+fn shown(
+    database: Database,
+    projects: &HashMap<ProjectId, Project>,
+    clockwork: &Clockwork,
+    newest: &mut db::backups::Newest,
+) -> Result<DatabaseView> {
     let engine = engines::find(&database.engine)?;
     // They are read one after the other.
     let moving = || Error::conflict(format!("the database '{}' is just being moved into another project", database.name)).hint("try again");
     let project = projects.get(&database.project_id).ok_or_else(moving)?;
     let (last_backup, last_good) = (newest.any.remove(&database.id), newest.good.remove(&database.id));
+    let newest_good = last_good.as_ref().map(|good| good.created_at);
+    let due = clockwork.due(database.id, newest_good);
     let (settings, secrets_set) = secrets::public(engine.info().connection, database.settings);
     Ok(DatabaseView {
         id: database.id,
@@ -363,9 +380,22 @@ fn shown(database: Database, projects: &HashMap<ProjectId, Project>, newest: &mu
         updated_at: database.updated_at,
         last_backup,
         last_good,
+        scheduled: due.is_some(),
+        expected_by: due.or_else(|| newest_good.map(|newest| newest.plus(UNSCHEDULED_MS))),
     })
 }
 
 pub(super) fn purpose(id: DatabaseId) -> String {
     format!("database:{id}")
+}
+
+/// How many databases have a good backup as new as it is expected to be, and how many never had one.
+pub(super) async fn protected(ctx: &Ctx, organization: OrganizationId) -> Result<(u64, u64)> {
+    let clockwork = Clockwork::read(ctx, organization).await?;
+    let newest = db::backups::newest_good(&ctx.db, organization).await?;
+    let never = newest.iter().filter(|(_, newest)| newest.is_none()).count();
+    let in_time = newest.iter().filter(|(id, newest)| {
+        newest.is_some_and(|newest| clockwork.due(*id, Some(newest)).unwrap_or(newest.plus(UNSCHEDULED_MS)) >= ctx.now())
+    });
+    Ok((in_time.count() as u64, never as u64))
 }

@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// All schedules, each with the moment since when it is as it is now.
-pub(super) struct Clockwork(HashMap<ScheduleId, (Schedule, Moment)>);
+pub(in crate::services) struct Clockwork(HashMap<ScheduleId, (Schedule, Moment)>);
 
 impl Clockwork {
-    pub(super) async fn read(ctx: &Ctx, organization: OrganizationId) -> Result<Self> {
+    pub(in crate::services) async fn read(ctx: &Ctx, organization: OrganizationId) -> Result<Self> {
         let all = db::schedules::all_with_their_beginning(&ctx.db, organization).await?;
         Ok(Self(all.into_iter().map(|(schedule, since)| (schedule.id, (schedule, since))).collect()))
     }
@@ -31,7 +31,7 @@ impl Clockwork {
 
     /// By when the next good backup should be there at the latest, the newest one being of `newest`. `None` when no
     /// schedule that is on makes backups of the database by itself.
-    pub(super) fn due(&self, database: DatabaseId, newest: Option<Moment>) -> Option<Moment> {
+    pub(in crate::services) fn due(&self, database: DatabaseId, newest: Option<Moment>) -> Option<Moment> {
         let of_it = self.0.values().filter(|(schedule, _)| schedule.database_id == database);
         of_it.filter_map(|(schedule, _)| self.due_of(schedule.id, newest)).min()
     }

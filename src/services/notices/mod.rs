@@ -20,7 +20,7 @@ use crate::{
 mod alerts;
 pub mod deliver;
 mod ended;
-mod expected;
+pub(super) mod expected;
 pub mod notifiers;
 pub mod scope;
 mod unusual;

@@ -139,7 +139,7 @@ fn runs_for(schedule: &Schedule, due: &Due, now: Moment) -> Taking {
     };
     let missed_run = last.map(|last| ScheduleRun {
         status: RunStatus::Missed,
-        reason: Some("dbsnap did not run, or could not reach its catalogue, when it was due".to_owned()),
+        reason: Some("DBSnap did not run, or could not reach its catalogue, when it was due".to_owned()),
         slots: missed,
         finished_at: Some(now),
         ..new_run(schedule.id, last, now)

@@ -30,9 +30,6 @@ use crate::{
     },
 };
 
-/// A database is protected when its newest good backup is younger than this.
-const RECENT_MS: u64 = 24 * 60 * 60 * 1000;
-
 /// The answer in one line, and why.
 struct Verdict {
     class: &'static str,
@@ -68,7 +65,8 @@ pub async fn page(State(ctx): State<Arc<Ctx>>, user: User, layout: Layout) -> Re
     let upcoming = schedules::upcoming(&ctx, &user, 5).await?;
     let mut alerts = notices::alerts(&ctx, &user).await?;
     alerts.sort_by_key(|alert| std::cmp::Reverse(Severity::ALL.iter().position(|severity| *severity == alert.notice.severity)));
-    let verdict = verdict(&stats, &databases);
+    let told = notices::notifiers::list(&ctx, &user).await?.iter().any(|notifier| notifier.enabled);
+    let verdict = verdict(&stats, &databases, told);
     Ok(render(&ctx, &Dashboard { layout: layout.titled("Overview"), verdict, stats, databases, running, recent, upcoming, alerts })?)
 }
 
@@ -85,7 +83,7 @@ pub fn protection(database: &DatabaseView) -> Protection {
     let of = |class, sign, word, rank| Protection { class, sign, word, rank };
     match &database.last_good {
         None => of("bad", "✕", "no good backup", 0),
-        Some(good) if Moment::now().since(good.finished_at.unwrap_or(good.created_at)) > RECENT_MS => of("warn", "!", "over a day old", 1),
+        Some(_) if database.expected_by.is_some_and(|expected| expected < Moment::now()) => of("warn", "!", "overdue", 1),
         Some(_) if database.last_backup.as_ref().is_some_and(|last| last.status == BackupStatus::Failed) => {
             of("warn", "!", "last try failed", 2)
         }
@@ -93,7 +91,8 @@ pub fn protection(database: &DatabaseView) -> Protection {
     }
 }
 
-fn verdict(stats: &Stats, databases: &[DatabaseView]) -> Verdict {
+/// `told` says that somebody is told of failures.
+fn verdict(stats: &Stats, databases: &[DatabaseView], told: bool) -> Verdict {
     let named = |rank: u8| {
         let names: Vec<&str> =
             databases.iter().filter(|database| protection(database).rank == rank).map(|database| &*database.name).collect();
@@ -122,10 +121,16 @@ fn verdict(stats: &Stats, databases: &[DatabaseView]) -> Verdict {
     };
     let mut reasons: Vec<String> = Vec::new();
     reasons.extend(named(0).map(|names| format!("No good backup of {names}.")));
-    reasons.extend(named(1).map(|names| format!("The newest good backup of {names} is over a day old.")));
+    reasons.extend(named(1).map(|names| format!("A new good backup of {names} is overdue.")));
     reasons.extend(named(2).map(|names| format!("The last try failed for {names}.")));
     if reasons.is_empty() {
-        reasons.push("Each has a good backup of the last 24 hours.".into());
+        reasons.push("Each has a good backup that is as new as it should be.".into());
+    }
+    if !told {
+        reasons.push("Nobody is told when that changes: add a notifier.".into());
+    }
+    if databases.iter().all(|database| !database.scheduled) {
+        reasons.push("Nothing is backed up by itself yet: add a schedule.".into());
     }
     let (class, sign) = match named(0) {
         Some(_) => ("bad", "✕"),

@@ -35,7 +35,9 @@ async fn figures_tell_how_each_database_is_protected_and_never_count_backwards()
     let figures = site.page("/metrics").await;
     assert!(figures.ends_with("# EOF\n"));
     let of_shop = |name: &str| value(&figures, &format!("dbsnap_{name}{{database=\"shop \\\"1\\\"\""));
-    assert_eq!(of_shop("backups_total"), Some(1.0), "{figures}");
+    let backups =
+        |database: &str, status: &str| value(&figures, &format!("dbsnap_backups_total{{database=\"{database}\",status=\"{status}\"}}"));
+    assert_eq!((backups("shop \\\"1\\\"", "completed"), backups("shop \\\"1\\\"", "failed")), (Some(1.0), Some(0.0)), "{figures}");
     assert_eq!(value(&figures, "dbsnap_backups_total{database=\"lost\",status=\"failed\"}"), Some(1.0), "{figures}");
     let stored: f64 = good["artifacts"].as_array().unwrap().iter().map(|artifact| artifact["storedSize"].as_f64().unwrap()).sum();
     assert_eq!(of_shop("backup_size_bytes"), Some(stored));
