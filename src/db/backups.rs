@@ -405,15 +405,16 @@ pub async fn keys_in_store(db: &Db, store: StoreId) -> Result<Vec<String>> {
     .await
 }
 
-/// Some keys in a store of other backups than this one: at most 40.
-pub async fn some_other_keys(db: &Db, store: StoreId, id: BackupId) -> Result<Vec<String>> {
+/// Some keys in a store, of other backups than `but`: at most 40.
+pub async fn some_keys(db: &Db, store: StoreId, but: Option<BackupId>) -> Result<Vec<String>> {
     db.read("choosing keys of the store", move |db| {
         let artifacts = "SELECT key FROM artifacts WHERE store_id = ?1 AND backup_id <> ?2 LIMIT 20";
         let copies = "SELECT b.manifest_key AS key FROM backup_copies c JOIN backups b ON b.id = c.backup_id
                       WHERE c.store_id = ?1 AND c.status = 'complete' AND c.backup_id <> ?2 AND b.manifest_key IS NOT NULL LIMIT 20";
+        let but = but.map(|id| id.to_string()).unwrap_or_default();
         let mut keys = Vec::new();
         for sql in [artifacts, copies] {
-            keys.extend(query::all(db, sql, &[text(store), text(id)], |row| row::plain::<String>(row, "key"))?);
+            keys.extend(query::all(db, sql, &[text(store), text(&but)], |row| row::plain::<String>(row, "key"))?);
         }
         Ok(keys)
     })

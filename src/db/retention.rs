@@ -23,6 +23,9 @@ use crate::{
     error::Result,
 };
 
+/// Milliseconds.
+const DAY_MS: i64 = 86_400_000;
+
 /// What plans are made by, beside the catalogue.
 #[derive(Debug, Clone)]
 pub struct Judgement {
@@ -181,6 +184,27 @@ fn policy_of_schedule(db: &Connection, schedule: ScheduleId, store: StoreId) -> 
     })?;
     let Some((own, details)) = found else { return Ok(None) };
     Ok(details.policy_in(store, own))
+}
+
+/// True when nothing of a database can be due for deletion, told without reading its history: no policy applies to any of its
+/// backups, and none is near the age that is the limit for all.
+pub async fn nothing_due(db: &Db, organization: OrganizationId, database: DatabaseId, judgement: &Judgement) -> Result<bool> {
+    // A day more: a backup is judged by its end, and a clock may have been set back while it was made.
+    let young = judgement.now.plus(-i64::from(judgement.limit_days).saturating_sub(1).saturating_mul(DAY_MS));
+    db.read("looking for what retention may delete", move |db| {
+        if policies::manual(db, database)?.is_some() {
+            return Ok(false);
+        }
+        let sql = "SELECT 1 FROM backups WHERE database_id = ?2 AND status = 'completed' AND created_at < ?3
+                   UNION ALL
+                   SELECT 1 FROM schedules s WHERE s.organization_id = ?1
+                       AND (s.retention_policy_id IS NOT NULL OR s.details LIKE '%\"retentionPolicyId\"%')
+                       AND EXISTS (SELECT 1 FROM backups b WHERE b.schedule_id = s.id AND b.database_id = ?2)
+                   LIMIT 1";
+        let values = [text(organization), text(database), young.0.into()];
+        Ok(query::first(db, sql, &values, |_| Ok(()))?.is_none())
+    })
+    .await
 }
 
 /// The stores that hold good backups of a schedule.

@@ -71,7 +71,7 @@ pub async fn set_enabled(
 ) -> Result<()> {
     let before = before.clone();
     db.write("saving the schedule", move |db| {
-        let sql = "UPDATE schedules SET enabled = ?3, updated_at = ?5,
+        let sql = "UPDATE schedules SET enabled = ?3, updated_at = ?5, expected_since = ?5,
                        next_run_at = CASE WHEN COALESCE(cron, '') = COALESCE(?6, '') AND time_zone = ?7 THEN ?4 END
                    WHERE organization_id = ?1 AND id = ?2 AND enabled <> ?3";
         let (organization, id) = (organization.to_string(), before.id.to_string());

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use super::{HOUR, alerts, ended::verify_key, expected::Clockwork, found, setting, words};
 use crate::{
     db,
@@ -104,6 +106,16 @@ async fn store(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, se
     let health = stores::ask(ctx, organization, config.id, stores::PATIENCE).await;
     let (key, name) = (store_key(config), &config.name);
     match health {
+        Ok(_) if is_empty(ctx, organization, config).await? => {
+            let title = format!("The store {name} does not hold what was backed up to it");
+            let mut notice = words::notice(ctx, NoticeEvent::StoreUnreachable, Severity::Error, name, title);
+            notice.what =
+                "It answers, but none of the backups that were looked for is in it. New ones are written there all the same.".into();
+            notice.next_step =
+                "Is the volume mounted, and is it the right one? If what was there is lost, delete those backups and make new ones.".into();
+            notice.link = words::link(ctx, "/stores");
+            alerts::wrong(ctx, organization, &key, notice).await
+        }
         Ok(health) => {
             let end = |alert: &Alert| {
                 alerts::resolved(ctx, alert, format!("The store {name} can be reached again"), "Backups can be written there again.".into())
@@ -121,6 +133,21 @@ async fn store(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, se
             alerts::wrong(ctx, organization, &key, notice).await
         }
     }
+}
+
+/// True when backups should be in the store and none of those that are looked for is: an empty folder in the place of a volume
+/// looks like a store.
+async fn is_empty(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig) -> Result<bool> {
+    let keys = db::backups::some_keys(&ctx.db, config.id, None).await?;
+    let store = stores::open(ctx, organization, config.id).await?;
+    for key in &keys {
+        match timeout(stores::PATIENCE, store.stat(key)).await {
+            Ok(Ok(None)) => {}
+            // What cannot be asked is not known to be empty.
+            _ => return Ok(false),
+        }
+    }
+    Ok(!keys.is_empty())
 }
 
 async fn space(ctx: &Ctx, organization: OrganizationId, config: &StoreConfig, health: &StoreHealth, settings: &Settings) -> Result<()> {

@@ -77,6 +77,8 @@ pub(super) fn cause_and_step(error: &str) -> (String, Option<String>) {
         }
     }
     match start {
+        // The number that an operating system puts behind its words is no advice.
+        Some(start) if error[start..].starts_with("(os error ") => (sentence(error), None),
         Some(start) if start > 0 => (sentence(&error[..start]), Some(sentence(&error[start + 1..error.len() - 1]))),
         _ => (sentence(error), None),
     }

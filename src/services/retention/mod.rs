@@ -185,7 +185,11 @@ pub(super) async fn ended(ctx: &Arc<Ctx>, organization: OrganizationId, job: &Jo
 
 /// Queues a run over a database when there is something to delete and no run that waits.
 pub(super) async fn due(ctx: &Arc<Ctx>, organization: OrganizationId, database: DatabaseId) -> Result<()> {
-    let plans = plans(ctx, organization, Some(database), &judgement(ctx)).await?;
+    let judgement = judgement(ctx);
+    if db::retention::nothing_due(&ctx.db, organization, database, &judgement).await? {
+        return Ok(());
+    }
+    let plans = plans(ctx, organization, Some(database), &judgement).await?;
     if plans.iter().all(|plan| plan.deleted == 0) || waiting(ctx, organization, Some(database)).await? {
         return Ok(());
     }

@@ -96,7 +96,7 @@ async fn read(ctx: &Ctx, organization: OrganizationId, backup: &Backup, id: Stor
 /// then it is more likely that the volume is not mounted.
 async fn present(ctx: &Ctx, store: &dyn Store, id: StoreId, name: &str, backup: &Backup) -> Result<()> {
     let own = backup.manifest_key.iter().chain(backup.artifacts.iter().map(|artifact| &artifact.key)).cloned();
-    let keys: Vec<_> = own.chain(db::backups::some_other_keys(&ctx.db, id, backup.id).await?).collect();
+    let keys: Vec<_> = own.chain(db::backups::some_keys(&ctx.db, id, Some(backup.id)).await?).collect();
     for key in keys {
         if store.stat(&key).await.map_err(Error::retryable)?.is_some() {
             return Ok(());

@@ -17,7 +17,7 @@ async fn jobs_outlive_a_catalogue_that_is_locked_for_longer_than_their_lease() {
     let jobs = bench.start(timing).await;
     let mut running = Vec::new();
     for _ in 0..2 {
-        let id = bench.queue(JobKind::Verify, "wait for cancel", 1).await;
+        let id = bench.queue(JobKind::Diff, "wait for cancel", 1).await;
         bench.wait_begun(id).await;
         running.push(id);
     }
@@ -30,7 +30,7 @@ async fn jobs_outlive_a_catalogue_that_is_locked_for_longer_than_their_lease() {
         catalogue.execute_batch("COMMIT").unwrap();
         drop(catalogue);
         // A job that comes now is claimed with a lease that was long waited for.
-        let late = bench.queue(JobKind::Verify, "succeed", 1).await;
+        let late = bench.queue(JobKind::Diff, "succeed", 1).await;
         bench.wait(late, JobStatus::Completed).await;
     }
     for id in running {

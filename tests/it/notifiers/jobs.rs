@@ -185,7 +185,7 @@ async fn a_copy_that_a_store_refuses_is_told_and_grouped_and_its_end_is_told_too
     assert!(outcomes.len() == 2 && outcomes[0].is_ok() && outcomes[1].is_err(), "{outcomes:?}");
     let told = bench.told_of("job.failed").await;
     assert_eq!(told.len(), 1, "{told:?}");
-    is(&told[0], "job.failed", "warning", "Copying a backup of notes failed", "/jobs/");
+    is(&told[0], "job.failed", "warning", "Copying backups to Second failed", "/jobs/");
     assert!(text(&told[0], "what").contains("'Second'") && text(&told[0], "what").contains("in fewer places"), "{}", told[0]);
     assert!(!text(&told[0], "nextStep").is_empty());
 
@@ -199,7 +199,7 @@ async fn a_copy_that_a_store_refuses_is_told_and_grouped_and_its_end_is_told_too
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     let told = bench.told_of("resolved").await;
     assert_eq!(told.len(), 1, "{told:?}");
-    is(&told[0], "resolved", "info", "Copying a backup of notes works again", "/jobs/");
+    is(&told[0], "resolved", "info", "Copying backups to Second works again", "/jobs/");
     assert!(text(&told[0], "what").contains("2 failures"), "{}", told[0]);
     assert_eq!(open_alerts(&bench).await, 0);
 }

@@ -163,6 +163,27 @@ async fn a_store_that_is_away_is_told_once_and_its_end_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_folder_in_the_place_of_a_store_is_told_until_its_backups_are_back() {
+    let bench = Bench::new().await;
+    let (database, _) = bench.file_database("notes", 1000).await;
+    bench.back_up(database).await;
+    bench.told().await;
+    watch::watch(bench.ctx()).await.unwrap();
+    assert!(bench.told().await.is_empty());
+    let place = bench.ctx().config.backup_storage_path.clone();
+    let aside = place.with_extension("aside");
+    std::fs::rename(&place, &aside).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    watch::watch(bench.ctx()).await.unwrap();
+    assert_eq!(bench.titles().await, ["The store Local does not hold what was backed up to it"]);
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(&aside, &place).unwrap();
+    bench.pass(MINUTE);
+    watch::watch(bench.ctx()).await.unwrap();
+    assert_eq!(bench.titles().await, ["The store Local can be reached again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_notifier_hears_only_of_what_it_asked_for() {
     let bench = Bench::new().await;
     let (grave, other) = (Sink::start(|_| (200, String::new())).await, Sink::start(|_| (200, String::new())).await);

@@ -276,7 +276,7 @@ fn values_of_enumerations_are_told_as_the_api_takes_them() {
     }
     let mut found = Vec::new();
     names(&serde_json::to_value(openapi()).unwrap(), &mut found);
-    for known in ["skip", "completed", "backup.failed", "hybrid", "json-lines"] {
+    for known in ["skip", "completed", "backup.failed", "hybrid", "jsonl"] {
         assert!(found.iter().any(|name| name == known), "{known}: {found:?}");
     }
     // Names of the code, such as `BackupFailed`, would be refused.
