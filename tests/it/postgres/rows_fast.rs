@@ -9,7 +9,7 @@ use dbsnap::{
 use serde_json::json;
 
 use super::{Bench, rows::table};
-use crate::support::postgres::{Server, shared};
+use crate::support::postgres::Server;
 
 type Pairs = Vec<(Vec<u8>, Row)>;
 
@@ -68,7 +68,7 @@ const KEYS: [(&str, &str, &str); 5] = [
 ];
 
 async fn check_keys(major: u32) {
-    let server = shared(major);
+    let server = &Server::start(major);
     let name = server.database("fast").await;
     let client = server.connect(&name).await;
     let bench = Bench::new();
@@ -127,7 +127,7 @@ async fn only_what_was_touched_is_called_touched_on_postgresql_18() {
 #[tokio::test]
 async fn rows_of_transactions_that_were_open_at_the_moment_are_found_when_they_are_committed() {
     for major in [13, 17] {
-        let server = shared(major);
+        let server = &Server::start(major);
         let name = server.database("open").await;
         let client = server.connect(&name).await;
         client
@@ -162,7 +162,7 @@ async fn rows_of_transactions_that_were_open_at_the_moment_are_found_when_they_a
 
 #[tokio::test]
 async fn what_changes_a_table_as_a_whole_is_read_as_a_whole() {
-    let server = shared(15);
+    let server = &Server::start(15);
     let bench = Bench::new();
     let fill = "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id int PRIMARY KEY, a int, m mood DEFAULT 'ok'); INSERT INTO t SELECT n, n FROM generate_series(1, 200) n;
         CREATE TABLE other (id int PRIMARY KEY, a int, m mood DEFAULT 'ok'); INSERT INTO other SELECT n, n + 1 FROM generate_series(1, 200) n;";
@@ -196,7 +196,7 @@ async fn what_changes_a_table_as_a_whole_is_read_as_a_whole() {
 
 #[tokio::test]
 async fn partitions_are_looked_at_together_and_new_ones_are_noticed() {
-    let server = shared(15);
+    let server = &Server::start(15);
     let bench = Bench::new();
     let name = server.database("parts").await;
     let client = server.connect(&name).await;
