@@ -1,7 +1,10 @@
 //! What retention reads and marks. A plan is made from one state of the catalogue; a deletion is claimed in one
 //! transaction that makes the plan again, so that nothing is deleted that was pinned, used or needed meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use deadpool_sqlite::rusqlite::{Connection, Row, Transaction, params};
 
@@ -151,7 +154,7 @@ impl Facts {
 
 /// The one place where it is decided what goes: for previews and for runs. Newest first.
 fn decide(applied: &Applied, mut backups: Vec<(Facts, Entry)>, judgement: &Judgement) -> (Vec<Facts>, Vec<Entry>, Vec<Decision>) {
-    backups.sort_by(|(a, a_entry), (b, b_entry)| (b_entry.completed_at, b.id).cmp(&(a_entry.completed_at, a.id)));
+    backups.sort_by_key(|(facts, entry)| Reverse((entry.completed_at, facts.id)));
     let (facts, entries): (Vec<_>, Vec<_>) = backups.into_iter().unzip();
     let decisions = retention::plan(applied.policy.as_ref(), &entries, judgement.now, Some(judgement.limit_days));
     (facts, entries, decisions)

@@ -42,6 +42,11 @@ impl Schedule {
         self.cron.is_none() && self.after_schedule_id.is_none()
     }
 
+    /// The slot that is due next, by the clock of its own zone.
+    pub fn next_run_local(&self) -> Option<String> {
+        self.next_run_at.map(|at| at.utc().with_timezone(&self.time_zone).format("%a %Y-%m-%d %H:%M %Z").to_string())
+    }
+
     /// The policy of its backups in a store.
     pub fn policy_in(&self, store: StoreId) -> Option<PolicyId> {
         self.details.policy_in(store, self.retention_policy_id)

@@ -113,8 +113,8 @@ impl Outbound {
             _ => {
                 let failed = error(format!("{what} at {place} answered {status}{}", self.shown(&answer.body)));
                 Err(match status {
-                    408 | 425 | 429 => failed.retryable().hint("the service asks to wait; it is tried again"),
-                    500.. => failed.retryable().hint("the service has a problem of its own; it is tried again"),
+                    408 | 425 | 429 => failed.retryable().hint("the service asks to wait; a message is tried again by itself"),
+                    500.. => failed.retryable().hint("the service has a problem of its own; a message is tried again by itself"),
                     401 | 403 => failed.hint("check the token or the password, and what it is allowed to do"),
                     404 | 410 => failed.hint("check the address: there is nothing there"),
                     _ => failed.hint("check the settings against what the service says"),

@@ -217,9 +217,9 @@ impl Server {
             (_, true, _) => {
                 Error::internal(format!("the mail server {place} refused the message{said}")).hint("check the addresses in From and To")
             }
-            (_, _, true) => {
-                Error::internal(format!("the mail server {place} cannot take the message now{said}")).hint("it is tried again").retryable()
-            }
+            (_, _, true) => Error::internal(format!("the mail server {place} cannot take the message now{said}"))
+                .hint("a message is tried again by itself")
+                .retryable(),
             _ if cause.is_client() => Error::internal(format!("the mail server {place} does not offer what is asked of it{said}"))
                 .hint("check the security setting, and whether the server has sign-in at all"),
             _ if cause.is_response() => Error::internal(format!("the mail server {place} does not speak SMTP as it should{said}"))

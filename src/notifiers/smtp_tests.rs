@@ -79,7 +79,7 @@ async fn a_message_that_was_taken_is_not_sent_again_because_the_farewell_fails()
         let mut heard = vec![0; 64 << 10];
         for (turn, line) in TAKES.iter().enumerate() {
             if turn > 0 {
-                stream.read(&mut heard).await.unwrap();
+                assert!(stream.read(&mut heard).await.unwrap() > 0);
             }
             stream.write_all(line.as_bytes()).await.unwrap();
         }

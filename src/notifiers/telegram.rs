@@ -86,7 +86,9 @@ impl Notifier for Chat {
         let answer = service::post_json(&self.http, self.url.expose(), &[], &message).await?;
         match serde_json::from_str::<Value>(&answer.body).ok().and_then(|said| said["ok"].as_bool()) {
             Some(true) => Ok(()),
-            None if !answer.whole => Err(Error::internal("the answer of Telegram broke off").hint("it is tried again").retryable()),
+            None if !answer.whole => {
+                Err(Error::internal("the answer of Telegram broke off").hint("a message is tried again by itself").retryable())
+            }
             _ => Err(Error::internal("what answers for Telegram does not say that it took the message").hint("check the server's address")),
         }
     }
