@@ -75,9 +75,17 @@ impl Page {
 impl ScheduleForm {
     pub async fn draw(ctx: &Ctx, actor: &Actor, typed: Form, before: Option<&Schedule>, error: Option<&Error>) -> Result<Self> {
         let all = PageRequest { page: 1, limit: 200 };
-        let databases = databases::list(ctx, actor, &DatabaseFilter::default(), all).await?.items;
+        let mut databases = databases::list(ctx, actor, &DatabaseFilter::default(), all).await?.items;
+        // One beyond the list must not become the first of it by saving.
+        if let Some(own) = before.map(|before| before.database_id).filter(|own| databases.iter().all(|database| database.id != *own)) {
+            databases.push(databases::get(ctx, actor, own).await?);
+        }
         let id = before.map(|before| before.id);
-        let others = schedules::list(ctx, actor, &ScheduleFilter::default(), all).await?.items;
+        let mut others = schedules::list(ctx, actor, &ScheduleFilter::default(), all).await?.items;
+        let parent = before.and_then(|before| before.after_schedule_id);
+        if let Some(parent) = parent.filter(|parent| others.iter().all(|other| other.schedule.id != *parent)) {
+            others.push(schedules::get(ctx, actor, parent).await?);
+        }
         let next = preview::next(ctx, actor, &typed);
         let chosen = typed.parse("databaseId").ok().flatten().or(databases.first().map(|first| first.id));
         let tables = Tables::of(ctx, actor, chosen.filter(|chosen| databases.iter().any(|database| database.id == *chosen))).await?;
@@ -274,7 +282,12 @@ fn read_details(form: &Form, mut details: ScheduleDetails) -> Result<ScheduleDet
 
 /// The stores as chosen; what else was set of a store that stays, stays.
 fn read_destinations(form: &Form, before: &[Destination]) -> Result<Vec<Destination>> {
-    let Some(first) = form.parse::<StoreId>("store")? else { return Ok(Vec::new()) };
+    let Some(first) = form.parse::<StoreId>("store")? else {
+        if form.all("copies").any(|copy| !copy.is_empty()) {
+            return Err(wrong("destinations", "choose the store that the backup itself goes to: the copies are made from there"));
+        }
+        return Ok(Vec::new());
+    };
     let mut stores = vec![first];
     for copy in form.all("copies").filter(|copy| !copy.is_empty()) {
         let store = copy.parse()?;

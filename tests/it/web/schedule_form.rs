@@ -169,3 +169,32 @@ async fn arguments_of_hooks_survive_the_form_whatever_is_in_them() {
     let refused = site.api(Method::POST, "/api/schedules", json!({"name": "x", "databaseId": shop, "cron": "@daily", "hooks": nul})).await;
     assert_eq!(refused.json["error"]["details"]["fields"][0]["field"], "hooks.0", "{}", refused.json);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_without_a_store_to_copy_from_are_refused_and_not_left_out() {
+    let site = Site::open().await;
+    let (ledger, _) = ledger(&site).await;
+    let stores = site.api(Method::GET, "/api/stores", json!(null)).await;
+    let local = stores.json["data"][0]["id"].as_str().unwrap().to_owned();
+    let refused = site.submit("/schedules", &form(&ledger, &[("store", ""), ("copies", &local)])).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    assert!(refused.text().await.unwrap().contains("choose the store that the backup itself goes to"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_of_a_database_beyond_the_list_stays_with_it() {
+    let site = Site::open().await;
+    let (ledger, _) = ledger(&site).await;
+    let input = json!({"name": "last of many", "databaseId": ledger, "cron": "@daily"});
+    let made = site.api(Method::POST, "/api/schedules", input).await.json["data"]["id"].as_str().unwrap().to_owned();
+    // More of them than the form lists, and all before it by name.
+    let catalogue = rusqlite::Connection::open(site.folder.path().join("data/dbsnap.db")).unwrap();
+    let copy = "INSERT INTO databases (id, project_id, name, engine, settings, store_id, backup_options, created_at, updated_at)
+                SELECT ?2, project_id, ?3, engine, settings, store_id, backup_options, created_at, updated_at FROM databases WHERE id = ?1";
+    for number in 0..210 {
+        let name = format!("!{number:03}");
+        catalogue.execute(copy, [&ledger, &uuid::Uuid::new_v4().to_string(), &name]).unwrap();
+    }
+    let page = site.page(&format!("/schedules/{made}/edit")).await;
+    assert!(page.contains(&format!("<option value=\"{ledger}\" selected>")), "{page}");
+}
